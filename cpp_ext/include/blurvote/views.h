@@ -1,0 +1,82 @@
+// Fused view building: a uint8 frame to every blurred, resized, cropped and normalised view.
+//
+// Everything between the camera and the backbone is linear and separable, so a view is
+//     out[c] = ((A_rows X[c] A_cols^T) / 255 - mean[c]) / std[c]
+// with two banded matrices. Plan them once per frame size (ViewPlan), then run them (ViewBuilder).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "blurvote/bands.h"
+
+namespace blurvote {
+
+enum class Colour { rgb, bgr };
+
+// The instruction sets the kernel is built for. `vector128` is the baseline of the architecture
+// (SSE2 on x86-64, NEON on aarch64); `scalar` is the plain twin that the others are tested against.
+enum class Isa { scalar, vector128, avx2, avx512 };
+
+// A frame in memory: height x width pixels of 3 interleaved bytes; rows may lie any distance apart
+// (cropped slices, padded buffers, negative strides of flipped frames).
+struct FrameSpan {
+    const std::uint8_t* data = nullptr;
+    int height = 0;
+    int width = 0;
+    std::ptrdiff_t row_stride = 0;  // bytes
+    Colour colour = Colour::rgb;
+};
+
+// The part of a Defense that fixes the pixels of its views.
+struct ViewSpec {
+    Geometry geometry;
+    float mean[3] = {0.485f, 0.456f, 0.406f};  // R, G, B in [0, 1]
+    float std[3] = {0.229f, 0.224f, 0.225f};
+};
+
+// The banded matrices of all views for one frame size.
+struct ViewPlan {
+    int height = 0, width = 0;
+    AxisPlan rows, cols;
+};
+
+// Throws std::invalid_argument when the frame size cannot be served (see plan_axis).
+ViewPlan plan_views(const ViewSpec& spec, int height, int width);
+
+// The instruction sets this machine can run, best first; ends with vector128 and scalar.
+std::vector<Isa> available_isas();
+const char* isa_name(Isa isa);
+
+// Builds views of frames. Keeps the plans of the most recently used frame sizes and all working
+// memory, so that a frame of a known size allocates nothing. Safe to call from several threads,
+// which then take turns.
+class ViewBuilder {
+  public:
+    // threads: number of threads that share one frame's work, the caller's included; at least 1.
+    ViewBuilder(const ViewSpec& spec, int threads, Isa isa);
+    ~ViewBuilder();
+    ViewBuilder(const ViewBuilder&) = delete;
+    ViewBuilder& operator=(const ViewBuilder&) = delete;
+
+    // Plans (or finds) the matrices of a frame size.
+    std::shared_ptr<const ViewPlan> plan(int height, int width);
+
+    // Writes views first_view .. last_view - 1 to `out`, float32 (last_view - first_view, 3,
+    // crop_h, crop_w), C-contiguous, channels in R, G, B order whatever the frame's order is.
+    // Throws std::invalid_argument for a frame size that cannot be served.
+    void build(const FrameSpan& frame, int first_view, int last_view, float* out);
+
+    const ViewSpec& spec() const;
+    int threads() const;
+    Isa isa() const;
+
+  private:
+    struct State;
+    std::unique_ptr<State> state_;
+};
+
+}  // namespace blurvote

@@ -1,0 +1,4 @@
+#define BLURVOTE_LANES 16
+#define BLURVOTE_CHUNK 4
+#define BLURVOTE_KERNEL kAvx512Kernel
+#include "view_kernel_simd.inc"

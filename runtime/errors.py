@@ -1,0 +1,73 @@
+"""Every error that blurvote raises on purpose.
+
+::
+
+    BlurvoteError
+    +-- DefenseError      a Defense that cannot be, or a frame size it cannot serve (ValueError)
+    +-- FrameError        pixels of the wrong shape, type or layout (ValueError)
+    +-- GuardError        a guard file that is missing, broken, foreign or used against its kind
+    +-- ProviderError     the provider asked for is not there, or is not what runs
+    +-- PlanError         a plan that the guard or its decision cannot run (ValueError)
+    +-- SourceError       a picture, video or camera that cannot be read
+    +-- SinkError         an output that cannot be written
+    +-- ExportError       a model that cannot be turned into a guard
+        +-- ParityError   the guard would not compute what its model computes
+
+Each message says what was given, what was expected and how to fix it. The command line prints the
+message alone and exits with status 2.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BlurvoteError",
+    "DefenseError",
+    "ExportError",
+    "FrameError",
+    "GuardError",
+    "ParityError",
+    "PlanError",
+    "ProviderError",
+    "SinkError",
+    "SourceError",
+]
+
+
+class BlurvoteError(Exception):
+    """The root of all errors that blurvote raises on purpose."""
+
+
+class DefenseError(BlurvoteError, ValueError):
+    """A `Defense` with impossible settings, or a frame size that it cannot serve."""
+
+
+class FrameError(BlurvoteError, ValueError):
+    """Pixels or logits of the wrong shape, dtype or memory layout."""
+
+
+class GuardError(BlurvoteError):
+    """A guard file that is missing, broken or foreign, or a use its kind does not allow."""
+
+
+class ProviderError(BlurvoteError):
+    """The execution provider that was asked for is not available, or is not what runs."""
+
+
+class PlanError(BlurvoteError, ValueError):
+    """A plan that the guard or its decision cannot run."""
+
+
+class SourceError(BlurvoteError):
+    """A picture, video or camera that cannot be opened or read."""
+
+
+class SinkError(BlurvoteError):
+    """An output that cannot be opened or written."""
+
+
+class ExportError(BlurvoteError):
+    """A model that cannot be turned into a guard."""
+
+
+class ParityError(ExportError):
+    """The guard would not compute what its model computes; nothing was written."""
