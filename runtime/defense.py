@@ -101,7 +101,7 @@ class Defense:
         check(isinstance(self.crop, tuple) and len(self.crop) == 2
               and all(_is_int(c) and 1 <= c <= MAX_SIDE for c in self.crop), "crop",
               f"one or two integers (height, width) from 1 to {MAX_SIDE}, in pixels")
-        check(self.fit == "stretch" or max(self.crop) <= self.resize or min(self.crop) <= self.resize,
+        check(self.fit == "stretch" or min(self.crop) <= self.resize,
               "crop", f"at least one side no longer than resize = {self.resize}")
         for name in ("mean", "std"):
             value = getattr(self, name)

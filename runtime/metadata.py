@@ -1,0 +1,82 @@
+"""What a guard file says about itself: its ONNX metadata, read and written in one place."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from blurvote.runtime.defense import Defense
+from blurvote.runtime.errors import DefenseError, GuardError
+
+__all__ = ["GuardMetadata"]
+
+PREFIX = "blurvote."
+
+
+@dataclass(frozen=True)
+class GuardMetadata:
+    """The `blurvote.*` entries of a guard's ONNX metadata, each a JSON text.
+
+    Attributes:
+        kind: `"views"` (input: normalised views) or `"frames"` (input: uint8 frames).
+        defense: the defence that the guard was exported with.
+        labels: class names in index order; empty where the model has none.
+        frame_size: `(height, width)` in pixels that a `frames` guard is built for; None for a
+            `views` guard and for a `frames` guard of dynamic size.
+        provenance: where the backbone comes from: source, its SHA-256, tool versions, time.
+        parity: the report of the comparison that let the file be written.
+    """
+
+    kind: Literal["views", "frames"]
+    defense: Defense
+    labels: tuple[str, ...] = ()
+    frame_size: tuple[int, int] | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    parity: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_map(self) -> dict[str, str]:
+        """The entries to store, key to JSON text (see `from_map`)."""
+        return {
+            PREFIX + "kind": json.dumps(self.kind),
+            PREFIX + "defense": self.defense.to_json(),
+            PREFIX + "labels": json.dumps(list(self.labels), ensure_ascii=False),
+            PREFIX + "frame_size": json.dumps(self.frame_size),
+            PREFIX + "provenance": json.dumps(dict(self.provenance)),
+            PREFIX + "parity": json.dumps(dict(self.parity)),
+        }
+
+    @classmethod
+    def from_map(cls, entries: Mapping[str, str], origin: str) -> GuardMetadata:
+        """The metadata that `to_map` wrote; `origin` names the file in errors.
+
+        Raises:
+            GuardError: an entry is missing or is not what `to_map` writes.
+        """
+        if PREFIX + "defense" not in entries:
+            raise GuardError(
+                f"{origin} is not a guard: its ONNX metadata has no {PREFIX}defense entry. "
+                f"Turn the model into a guard first: blurvote export {origin} -o guard.onnx"
+            )
+        try:
+            values = {
+                name: json.loads(entries[PREFIX + name])
+                for name in ("kind", "labels", "frame_size", "provenance", "parity")
+            }
+            defense = Defense.from_json(entries[PREFIX + "defense"])
+        except (KeyError, json.JSONDecodeError) as error:
+            raise GuardError(f"{origin} has broken guard metadata: {error!r}") from error
+        except (DefenseError, TypeError) as error:
+            raise GuardError(f"{origin} has a broken defence: {error}") from error
+        kind, size = values["kind"], values["frame_size"]
+        if kind not in ("views", "frames"):
+            raise GuardError(f"{origin} is a guard of kind {kind!r}; expected 'views' or 'frames'")
+        return cls(
+            kind=kind,
+            defense=defense,
+            labels=tuple(values["labels"]),
+            frame_size=None if size is None else (size[0], size[1]),
+            provenance=values["provenance"],
+            parity=values["parity"],
+        )
