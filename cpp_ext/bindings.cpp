@@ -1,0 +1,146 @@
+// The only file that knows Python: numpy arrays in, the plain C++ kernels, numpy arrays out.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
+
+#include <stdexcept>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "blurvote/views.h"
+#include "blurvote/vote.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace {
+
+using Frame = nb::ndarray<const std::uint8_t, nb::shape<-1, -1, 3>, nb::device::cpu>;
+using Views = nb::ndarray<float, nb::ndim<4>, nb::c_contig, nb::device::cpu>;
+template <typename T, int N>
+using Array = nb::ndarray<T, nb::ndim<N>, nb::c_contig, nb::device::cpu>;
+
+blurvote::Isa isa_from_name(const std::string& name) {
+    const std::vector<blurvote::Isa> isas = blurvote::available_isas();
+    if (name == "auto") return isas.front();
+    for (const blurvote::Isa isa : isas) {
+        if (name == blurvote::isa_name(isa)) return isa;
+    }
+    std::string known;
+    for (const blurvote::Isa isa : isas) known += std::string(" ") + blurvote::isa_name(isa);
+    throw std::invalid_argument("instruction set '" + name + "' cannot run here; this machine has:" + known);
+}
+
+class ViewBuilder {
+  public:
+    ViewBuilder(const blurvote::ViewSpec& spec, int threads, const std::string& isa)
+        : builder_(spec, threads, isa_from_name(isa)) {}
+
+    void build(const Frame& frame, const Views& out, int first, int last, bool bgr) {
+        const blurvote::Geometry& g = builder_.spec().geometry;
+        const int views = static_cast<int>(g.passes.size());
+        if (first < 0 || first >= last || last > views) throw std::invalid_argument("no such views");
+        if (frame.stride(2) != 1 || frame.stride(1) != 3) throw std::invalid_argument("pixels are not packed");
+        if (out.shape(0) != static_cast<std::size_t>(last - first) || out.shape(1) != 3 ||
+            out.shape(2) != static_cast<std::size_t>(g.crop_h) || out.shape(3) != static_cast<std::size_t>(g.crop_w)) {
+            throw std::invalid_argument("the output has the wrong shape");
+        }
+        const blurvote::FrameSpan span{frame.data(), static_cast<int>(frame.shape(0)), static_cast<int>(frame.shape(1)),
+                                       frame.stride(0), bgr ? blurvote::Colour::bgr : blurvote::Colour::rgb};
+        nb::gil_scoped_release release;
+        builder_.build(span, first, last, out.data());
+    }
+
+    // (resized height, resized width, crop top, crop left) in pixels
+    std::tuple<int, int, int, int> plan(int height, int width) {
+        const auto plan = builder_.plan(height, width);
+        return {plan->rows.resized, plan->cols.resized, plan->rows.offset, plan->cols.offset};
+    }
+
+    int threads() const { return builder_.threads(); }
+    const char* isa() const { return blurvote::isa_name(builder_.isa()); }
+
+  private:
+    blurvote::ViewBuilder builder_;
+};
+
+blurvote::ViewSpec make_spec(int kernel_size, double sigma, const std::vector<int>& passes, bool blur_at_model,
+                             bool antialias, bool bicubic, bool stretch, int resize, int crop_h, int crop_w,
+                             const std::vector<float>& mean, const std::vector<float>& std) {
+    blurvote::ViewSpec spec;
+    spec.geometry = {kernel_size,
+                     sigma,
+                     passes,
+                     blur_at_model ? blurvote::BlurAt::model : blurvote::BlurAt::frame,
+                     antialias,
+                     bicubic ? blurvote::Interpolation::bicubic : blurvote::Interpolation::bilinear,
+                     stretch ? blurvote::Fit::stretch : blurvote::Fit::crop,
+                     resize,
+                     crop_h,
+                     crop_w};
+    for (int c = 0; c < 3; ++c) {
+        spec.mean[c] = mean.at(c);
+        spec.std[c] = std.at(c);
+    }
+    return spec;
+}
+
+}  // namespace
+
+NB_MODULE(_kernels, m) {
+    m.doc() = "The C++ kernels: fused view building and majority vote.";
+
+    m.def(
+        "available_isas",
+        [] {
+            std::vector<std::string> names;
+            for (const blurvote::Isa isa : blurvote::available_isas()) names.emplace_back(blurvote::isa_name(isa));
+            return names;
+        },
+        "Instruction sets that the view kernel can use on this machine, best first.");
+
+    nb::class_<ViewBuilder>(m, "ViewBuilder", "Builds views of uint8 frames; see blurvote.runtime.ViewBuilder.")
+        .def(
+            "__init__",
+            [](ViewBuilder* self, int kernel_size, double sigma, const std::vector<int>& passes, bool blur_at_model,
+               bool antialias, bool bicubic, bool stretch, int resize, int crop_h, int crop_w,
+               const std::vector<float>& mean, const std::vector<float>& std, int threads, const std::string& isa) {
+                new (self) ViewBuilder(make_spec(kernel_size, sigma, passes, blur_at_model, antialias, bicubic, stretch,
+                                                 resize, crop_h, crop_w, mean, std),
+                                       threads, isa);
+            },
+            nb::kw_only(), "kernel_size"_a, "sigma"_a, "passes"_a, "blur_at_model"_a, "antialias"_a, "bicubic"_a,
+            "stretch"_a, "resize"_a, "crop_h"_a, "crop_w"_a, "mean"_a, "std"_a, "threads"_a, "isa"_a)
+        .def("build", &ViewBuilder::build, "frame"_a.noconvert(), "out"_a.noconvert(), "first"_a, "last"_a, "bgr"_a,
+             "Writes views first .. last - 1 of an (H, W, 3) uint8 frame to out.")
+        .def("plan", &ViewBuilder::plan, "height"_a, "width"_a,
+             "(resized height, resized width, crop top, crop left) of a frame size, in pixels.")
+        .def_prop_ro("threads", &ViewBuilder::threads)
+        .def_prop_ro("isa", &ViewBuilder::isa);
+
+    m.def(
+        "majority_vote",
+        [](const Array<const float, 3>& logits, std::size_t electorate, const Array<std::int64_t, 1>& labels,
+           const Array<std::int64_t, 1>& counts, const Array<std::int64_t, 2>& view_labels) {
+            nb::gil_scoped_release release;
+            blurvote::majority_vote(logits.data(), logits.shape(0), logits.shape(1), logits.shape(2), electorate,
+                                    labels.data(), counts.data(), view_labels.data());
+        },
+        "logits"_a.noconvert(), "electorate"_a, "labels"_a.noconvert(), "counts"_a.noconvert(),
+        "view_labels"_a.noconvert(),
+        "Votes over (N, V, C) float32 logits; fills labels (N), counts (N) and view_labels (N, V).");
+
+    m.def(
+        "majority_vote_half",
+        [](const Array<const std::uint16_t, 3>& logits, std::size_t electorate, const Array<std::int64_t, 1>& labels,
+           const Array<std::int64_t, 1>& counts, const Array<std::int64_t, 2>& view_labels) {
+            nb::gil_scoped_release release;
+            blurvote::majority_vote_half(logits.data(), logits.shape(0), logits.shape(1), logits.shape(2), electorate,
+                                         labels.data(), counts.data(), view_labels.data());
+        },
+        "logits"_a.noconvert(), "electorate"_a, "labels"_a.noconvert(), "counts"_a.noconvert(),
+        "view_labels"_a.noconvert(), "The same for float16 logits, given as their bits in uint16.");
+}

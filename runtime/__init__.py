@@ -1,0 +1,1 @@
+"""Guarded inference at the edge: frames in, verdicts out."""

@@ -1,0 +1,103 @@
+"""From the logits of a frame's views to its label or rejection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blurvote.runtime.verdict import Reason
+from blurvote.runtime.vote import REJECTED
+
+__all__ = ["Ballot", "Outcome", "can_still_change", "decide_majority", "decide_mean", "softmax"]
+
+
+@dataclass(frozen=True, eq=False)
+class Ballot:
+    """The answers of one frame's views.
+
+    Attributes:
+        logits: `(R, C)` float32, of the R views that ran.
+        view_labels: R votes; -1 where a view cast none.
+        label: the label with a majority of all `views`, or -1.
+        count: votes for the label that got most.
+        views: number of the defence's views, run or not.
+    """
+
+    logits: NDArray[np.float32]
+    view_labels: tuple[int, ...]
+    label: int
+    count: int
+    views: int
+
+    @property
+    def complete(self) -> bool:
+        """Whether all views ran."""
+        return len(self.view_labels) == self.views
+
+    @property
+    def voters(self) -> int:
+        """How many of the views that ran cast a vote."""
+        return sum(label != REJECTED for label in self.view_labels)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A decision: `label` (-1 when rejected), the reason of a rejection, and the confidence."""
+
+    label: int
+    reason: Reason | None
+    confidence: float | None
+
+
+def can_still_change(ballot: Ballot) -> bool:
+    """Whether the views not run yet could alter the label, the rejection or its reason."""
+    if ballot.label != REJECTED:
+        return False
+    rest = ballot.views - len(ballot.view_labels)
+    if rest and 2 * (ballot.count + rest) > ballot.views:
+        return True
+    # Rejected whatever comes; but is it for want of agreement, or of views that vote at all?
+    voters = ballot.voters
+    return 2 * voters <= ballot.views < 2 * (voters + rest)
+
+
+def decide_majority(ballot: Ballot) -> Outcome:
+    """The majority's label.
+
+    The confidence averages over the first two views that voted for it, so that a cascade, which
+    may have run no others, reports the same number as a batch.
+    """
+    if ballot.label == REJECTED:
+        few = 2 * ballot.voters <= ballot.views
+        return Outcome(REJECTED, "invalid_views" if few else "no_majority", None)
+    voted = [k for k, label in enumerate(ballot.view_labels) if label == ballot.label][:2]
+    confidence = softmax(ballot.logits[voted])[:, ballot.label].mean()
+    return Outcome(ballot.label, None, float(confidence))
+
+
+def decide_mean(ballot: Ballot, threshold: float) -> Outcome:
+    """The label of the largest mean softmax over the views that vote, if it reaches `threshold`."""
+    valid = [k for k, label in enumerate(ballot.view_labels) if label != REJECTED]
+    if not valid:
+        return Outcome(REJECTED, "invalid_views", None)
+    mean = softmax(ballot.logits[valid]).mean(axis=0)
+    label = int(mean.argmax())
+    confidence = float(mean[label])
+    if confidence < threshold:
+        return Outcome(REJECTED, "low_confidence", confidence)
+    return Outcome(label, None, confidence)
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Softmax over the last axis of `(R, C)` logits.
+
+    Logits of +inf share the whole mass, which is the limit of the formula.
+    """
+    largest = logits.max(axis=-1, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        shifted = np.where(logits == largest, np.float32(0), logits - largest)
+    weights = np.exp(shifted)
+    normalised: NDArray[np.float32] = weights / weights.sum(axis=-1, keepdims=True)
+    return normalised

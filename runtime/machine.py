@@ -1,0 +1,56 @@
+"""What the machine offers: cores that this process may use, and what kind of machine it is."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+
+__all__ = ["is_jetson", "onnxruntime_advice", "usable_cores"]
+
+
+def usable_cores() -> int:
+    """Physical cores that this process may keep busy, at least 1.
+
+    The affinity mask, with hyper-threads counted once, cut to the control group's CPU quota.
+    """
+    try:
+        cpus = os.sched_getaffinity(0)
+    except AttributeError:  # not Linux
+        return os.cpu_count() or 1
+    topology = Path("/sys/devices/system/cpu")
+    cores = set()
+    for cpu in cpus:
+        siblings = topology / f"cpu{cpu}" / "topology" / "thread_siblings_list"
+        try:
+            cores.add(siblings.read_text())
+        except OSError:
+            cores.add(str(cpu))
+    return max(1, min(len(cores), _quota()))
+
+
+def _quota() -> int:
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return max(1, int(quota) // int(period))
+    except (OSError, ValueError):  # no control group, or "max"
+        return os.cpu_count() or 1
+
+
+def is_jetson() -> bool:
+    """Whether this is an NVIDIA Jetson (its Linux for Tegra leaves a release file)."""
+    return Path("/etc/nv_tegra_release").exists()
+
+
+def onnxruntime_advice(gpu: bool) -> str:
+    """The line that installs the right onnxruntime wheel on this machine."""
+    if is_jetson():
+        return (
+            "on a Jetson install NVIDIA's onnxruntime-gpu wheel for your JetPack "
+            "(the wheel on PyPI has no kernels for its GPU)"
+        )
+    if gpu and platform.machine() == "aarch64":
+        return "pip install onnxruntime-gpu (its aarch64 wheel serves data-centre GPUs)"
+    if gpu:
+        return "pip uninstall onnxruntime; pip install 'blurvote[gpu]'"
+    return "pip install 'blurvote[cpu]'"

@@ -1,0 +1,78 @@
+"""What a guard says about one frame."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+__all__ = ["Reason", "StageTimes", "Verdict"]
+
+Reason = Literal["no_majority", "low_confidence", "invalid_views"]
+
+
+@dataclass(frozen=True)
+class StageTimes:
+    """Milliseconds of the call that made a verdict; frames of one batch share them.
+
+    Attributes:
+        views: building the views (0 on a `frames` guard, whose graph builds them).
+        inference: running the session.
+        vote: votes, confidence and verdicts.
+    """
+
+    views: float
+    inference: float
+    vote: float
+
+    @property
+    def total(self) -> float:
+        """The sum of the stages."""
+        return self.views + self.inference + self.vote
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A label or a rejection, with what led to it.
+
+    Attributes:
+        label: class index, or -1 when the frame is rejected.
+        name: the label's class name; None when rejected or when the guard has no names.
+        reason: None when accepted, else `no_majority`, `low_confidence` (below the threshold of
+            the decision `mean`) or `invalid_views` (half or more of the views had no finite answer).
+        confidence: softmax of the label in [0, 1], averaged over the first two views that voted
+            for it (over all views for the decision `mean`); None when there is no label to ask for.
+        count: views that voted for the winning label; None where not all views were run.
+        view_labels: each view's vote: class index, -1 for no vote, None for a view not run.
+        plan: how the views were run, `"batched"` or `"cascade"`.
+        stage_ms: where the time went.
+        source, sequence: where the frame came from, see `Frame`.
+        age_ms: time from the frame's capture to this verdict, in milliseconds.
+    """
+
+    label: int
+    name: str | None
+    reason: Reason | None
+    confidence: float | None
+    count: int | None
+    view_labels: tuple[int | None, ...]
+    plan: Literal["batched", "cascade"]
+    stage_ms: StageTimes
+    source: str
+    sequence: int
+    age_ms: float
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the frame has a label."""
+        return self.reason is None
+
+    @property
+    def disagreement(self) -> bool | None:
+        """Whether the first and the second view differ; None where they were not both run."""
+        if len(self.view_labels) < 2 or None in self.view_labels[:2]:
+            return None
+        return self.view_labels[0] != self.view_labels[1]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for `json.dumps`."""
+        return {**asdict(self), "accepted": self.accepted}
