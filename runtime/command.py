@@ -1,0 +1,41 @@
+"""What a subcommand of `blurvote` is; packages offer theirs in the entry points `blurvote.commands`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+
+__all__ = ["Command", "positive_int"]
+
+
+@dataclass(frozen=True)
+class Command:
+    """One subcommand.
+
+    Attributes:
+        name: as typed.
+        help: one line for the list of subcommands.
+        description: what it does, for its own `--help`.
+        examples: command lines to copy, one a line.
+        configure: adds the arguments; must not import heavy packages, so that `--help` is instant.
+        run: does the work and returns the exit status.
+    """
+
+    name: str
+    help: str
+    description: str
+    examples: str
+    configure: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+
+
+def positive_int(text: str) -> int:
+    """An argparse type: an integer of at least 1."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an integer of at least 1")
+    return value

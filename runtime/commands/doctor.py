@@ -1,0 +1,165 @@
+"""`blurvote doctor`: what works on this machine, what does not, and the line that fixes it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+from blurvote.runtime.command import Command
+
+__all__ = ["COMMAND"]
+
+UNWELL = 1
+
+
+def _configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _run(args: argparse.Namespace) -> int:
+    report = examine()
+    if args.json:
+        print(json.dumps(report, indent=2))
+    else:
+        print("\n".join(_lines(report)))
+    return 0 if report["healthy"] else UNWELL
+
+
+def examine() -> dict[str, Any]:
+    """Everything the command prints, as plain values; `healthy` is the verdict."""
+    from blurvote.runtime import _kernels
+    from blurvote.runtime.machine import is_jetson, usable_cores
+
+    guards = _shipped_guards()
+    return {
+        "versions": _versions(),
+        "machine": {
+            "system": platform.platform(),
+            "architecture": platform.machine(),
+            "jetson": is_jetson(),
+            "cpu": _cpu_name(),
+            "usable_cores": usable_cores(),
+            "kernel_instruction_sets": _kernels.available_isas(),
+        },
+        "providers": _providers(),
+        "shipped_guards": guards,
+        "healthy": bool(guards) and all(guard["runs"] for guard in guards.values()),
+    }
+
+
+def _versions() -> dict[str, str | None]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    versions: dict[str, str | None] = {"python": sys.version.split()[0]}
+    for package in ("blurvote", "numpy", "opencv-python", "onnxruntime", "onnxruntime-gpu",
+                    "onnx", "torch", "torchvision"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = None
+    return versions
+
+
+def _cpu_name() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or "unknown"
+
+
+def _providers() -> dict[str, dict[str, Any]]:
+    """Per provider whether a guard really runs on it, and the reason and fix where not."""
+    from blurvote.runtime.demo import guard_path
+    from blurvote.runtime.engine import Engine, import_onnxruntime
+    from blurvote.runtime.errors import BlurvoteError
+
+    try:
+        available = import_onnxruntime().get_available_providers()
+    except BlurvoteError as error:
+        return {name: {"works": False, "why": str(error)} for name in ("cpu", "cuda", "tensorrt")}
+    report: dict[str, dict[str, Any]] = {}
+    for name, provider in (("cpu", "CPU"), ("cuda", "CUDA"), ("tensorrt", "Tensorrt")):
+        try:
+            if name == "tensorrt" and f"{provider}ExecutionProvider" in available:
+                # Building its engine would take minutes, so only its presence is reported.
+                report[name] = {"works": None, "why": "in this wheel; not started (engine builds "
+                                                      "take minutes)"}
+                continue
+            Engine(guard_path("views"), name, threads=1)  # type: ignore[arg-type]
+            report[name] = {"works": True, "why": None}
+        except BlurvoteError as error:
+            driver = Path("/proc/driver/nvidia/version").exists()
+            missing = "" if name == "cpu" or driver else " (and no NVIDIA driver is loaded)"
+            report[name] = {"works": False, "why": f"{error}{missing}"}
+    return report
+
+
+def _shipped_guards() -> dict[str, dict[str, Any]]:
+    """Runs both demo guards on one drawn frame."""
+    from blurvote.runtime.demo import guard_path
+    from blurvote.runtime.demo.scenes import draw_clip
+    from blurvote.runtime.errors import BlurvoteError
+    from blurvote.runtime.guard import Guard
+
+    sample = next(iter(draw_clip(seed=0)))
+    report: dict[str, dict[str, Any]] = {}
+    for kind in ("views", "frames"):
+        try:
+            with Guard(guard_path(kind), "cpu", plan="batched") as guard:
+                verdict = guard.classify(sample.pixels)
+                right = verdict.label == sample.label
+                report[kind] = {
+                    "runs": True,
+                    "verdict": verdict.name or verdict.reason,
+                    "right": right,
+                    "milliseconds": verdict.stage_ms.total,
+                }
+        except BlurvoteError as error:
+            report[kind] = {"runs": False, "why": str(error)}
+    return report
+
+
+def _lines(report: dict[str, Any]) -> list[str]:
+    machine = report["machine"]
+    lines = ["versions"]
+    lines += [f"  {name:<16} {number or 'not installed'}"
+              for name, number in report["versions"].items()]
+    lines += [
+        "machine",
+        f"  {machine['system']}" + (" (Jetson)" if machine["jetson"] else ""),
+        f"  {machine['cpu']}, {machine['usable_cores']} usable cores",
+        f"  view kernel: {', '.join(machine['kernel_instruction_sets'])} (the first is used)",
+        "providers",
+    ]
+    for name, state in report["providers"].items():
+        mark = {True: "ok", False: "no", None: "--"}[state["works"]]
+        lines.append(f"  {mark} {name}" + (f": {state['why']}" if state["why"] else ""))
+    lines.append("shipped guards, on one drawn frame")
+    for kind, state in report["shipped_guards"].items():
+        if state["runs"]:
+            lines.append(f"  ok {kind}: {state['verdict']}, {state['milliseconds']:.1f} ms")
+        else:
+            lines.append(f"  no {kind}: {state['why']}")
+    lines.append("all well" if report["healthy"] else "blurvote cannot run here yet; see above")
+    return lines
+
+
+COMMAND = Command(
+    name="doctor",
+    help="check this machine: versions, providers, kernels, a trial run",
+    description="Reports versions, the machine, which execution providers really work and why the "
+    "others do not, and runs the shipped guards. Exit status: 0 all well, 1 not.",
+    examples="""
+blurvote doctor
+blurvote doctor --json
+""",
+    configure=_configure,
+    run=_run,
+)

@@ -1,0 +1,149 @@
+"""How the views of a batch of frames are run: all at once, or only as many as the vote needs."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blurvote.runtime.decision import Ballot, can_still_change
+from blurvote.runtime.engine import Engine
+from blurvote.runtime.frame import Frame
+from blurvote.runtime.views import ViewBuilder
+from blurvote.runtime.vote import majority_vote
+
+__all__ = ["AutoPlan", "Plan", "PlanName", "Times", "ViewRunner"]
+
+PlanName = Literal["batched", "cascade"]
+Plan = Literal["auto", "batched", "cascade"]
+
+
+@dataclass
+class Times:
+    """Milliseconds spent so far in each stage of one call."""
+
+    views: float = 0.0
+    inference: float = 0.0
+    vote: float = 0.0
+
+
+class ViewRunner:
+    """Runs the views of frames through a `views` guard's session.
+
+    Args:
+        builder: makes the views.
+        engine: `(B, 3, h, w)` float32 views in, `(B, C)` float32 logits out.
+        views: which of the defence's views the decision uses.
+    """
+
+    def __init__(self, builder: ViewBuilder, engine: Engine, views: range) -> None:
+        self.builder = builder
+        self.engine = engine
+        self.views = views
+        self._local = threading.local()  # a view buffer per calling thread, grown as needed
+
+    def batched(self, frames: Sequence[Frame], times: Times) -> list[Ballot]:
+        """All views of all frames in one inference."""
+        logits = self._run(frames, self.views, times)
+        return self._count(logits, times)
+
+    def cascade(self, frames: Sequence[Frame], times: Times) -> list[Ballot]:
+        """As many views of each frame as its majority needs.
+
+        The fewest views that can make a majority run first, for all frames in one inference; then
+        one more view at a time, for the frames where it can still change the outcome.
+        """
+        total = len(self.views)
+        ran = total // 2 + 1
+        logits = list(self._run(frames, self.views[:ran], times))
+        ballots = self._count(np.stack(logits), times)
+        while open_frames := [n for n, ballot in enumerate(ballots) if can_still_change(ballot)]:
+            more = self._run([frames[n] for n in open_frames], self.views[ran : ran + 1], times)
+            ran += 1
+            joined = []
+            for n, extra in zip(open_frames, more, strict=True):
+                logits[n] = np.concatenate([logits[n], extra])
+                joined.append(logits[n])
+            for n, ballot in zip(open_frames, self._count(np.stack(joined), times), strict=True):
+                ballots[n] = ballot
+        return ballots
+
+    def _run(self, frames: Sequence[Frame], views: range, times: Times) -> NDArray[np.float32]:
+        """Logits `(N, len(views), C)` of those views."""
+        started = time.perf_counter()
+        height, width = self.builder.defense.crop
+        count = len(views)
+        buffer = self._buffer(len(frames) * count, height, width)
+        for n, frame in enumerate(frames):
+            out = buffer[n * count : (n + 1) * count]
+            self.builder.build(frame.pixels, out, frame.colour, views)
+        built = time.perf_counter()
+        (logits,) = self.engine.run(buffer, ["logits"])
+        times.views += (built - started) * 1e3
+        times.inference += (time.perf_counter() - built) * 1e3
+        return logits.reshape(len(frames), count, -1)
+
+    def _buffer(self, views: int, height: int, width: int) -> NDArray[np.float32]:
+        buffer: NDArray[np.float32] | None = getattr(self._local, "buffer", None)
+        if buffer is None or len(buffer) < views:
+            buffer = np.empty((views, 3, height, width), np.float32)
+            self._local.buffer = buffer
+        return buffer[:views]
+
+    def _count(self, logits: NDArray[np.float32], times: Times) -> list[Ballot]:
+        started = time.perf_counter()
+        total = len(self.views)
+        votes = majority_vote(logits, of=total)
+        ballots = [
+            Ballot(frame_logits, tuple(view_labels), label, count, total)
+            for frame_logits, view_labels, label, count in zip(
+                logits,
+                votes.view_labels.tolist(),
+                votes.labels.tolist(),
+                votes.counts.tolist(),
+                strict=True,
+            )
+        ]
+        times.vote += (time.perf_counter() - started) * 1e3
+        return ballots
+
+
+class AutoPlan:
+    """Chooses between `batched` and `cascade` by what they cost here.
+
+    A batch costs `all_ms`. A cascade costs `first_ms` for the views that always run and, at the
+    running rate of frames that those do not decide, `one_ms` for each of the rest. The rate is
+    learned from the verdicts themselves, whichever plan made them.
+
+    Args:
+        first_ms, one_ms, all_ms: measured milliseconds of the first views, of a single view and of
+            all views.
+        rest: views beyond the first ones.
+    """
+
+    PRIOR_RATE = 0.2  # about the share of clean stills whose first two views differ
+    MEMORY = 200  # frames over which the rate is averaged
+
+    def __init__(self, first_ms: float, one_ms: float, all_ms: float, rest: int) -> None:
+        self.first_ms, self.one_ms, self.all_ms = first_ms, one_ms, all_ms
+        self.rest = rest
+        self.rate = self.PRIOR_RATE
+
+    @property
+    def cascade_ms(self) -> float:
+        """Expected milliseconds of a cascade at the present rate."""
+        return self.first_ms + self.rate * self.rest * self.one_ms
+
+    @property
+    def choice(self) -> PlanName:
+        """The cheaper plan at the present rate."""
+        return "cascade" if self.cascade_ms < self.all_ms else "batched"
+
+    def learn(self, undecided: bool) -> None:
+        """Takes in whether a frame's first views left its verdict open."""
+        self.rate += (undecided - self.rate) / self.MEMORY

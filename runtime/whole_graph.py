@@ -1,0 +1,74 @@
+"""Runs a `frames` guard, whose graph builds the views and votes by itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blurvote.runtime.decision import Ballot
+from blurvote.runtime.engine import Engine
+from blurvote.runtime.errors import GuardError
+from blurvote.runtime.frame import Frame
+from blurvote.runtime.metadata import GuardMetadata
+from blurvote.runtime.plans import Times
+
+__all__ = ["WholeGraphRunner"]
+
+_OUTPUTS = ("logits", "label", "count", "view_labels")
+
+
+class WholeGraphRunner:
+    """Feeds `(N, H, W, 3)` uint8 RGB frames to a `frames` guard and reads its votes."""
+
+    def __init__(self, engine: Engine, metadata: GuardMetadata) -> None:
+        self.engine = engine
+        self.size = metadata.frame_size
+
+    def batched(self, frames: Sequence[Frame], times: Times) -> list[Ballot]:
+        """All views of all frames in one inference.
+
+        Raises:
+            GuardError: the frames differ in size, or are not of the guard's size.
+        """
+        started = time.perf_counter()
+        batch = self._stack(frames)
+        stacked = time.perf_counter()
+        logits, labels, counts, view_labels = self.engine.run(batch, _OUTPUTS)
+        ran = time.perf_counter()
+        ballots = [
+            Ballot(frame_logits, tuple(voted), label, count, frame_logits.shape[0])
+            for frame_logits, voted, label, count in zip(
+                logits, view_labels.tolist(), labels.tolist(), counts.tolist(), strict=True
+            )
+        ]
+        times.views += (stacked - started) * 1e3
+        times.inference += (ran - stacked) * 1e3
+        times.vote += (time.perf_counter() - ran) * 1e3
+        return ballots
+
+    def _stack(self, frames: Sequence[Frame]) -> NDArray[np.uint8]:
+        """One contiguous RGB batch; a single RGB frame is passed on without a copy."""
+        size = self.size or frames[0].pixels.shape[:2]
+        for frame in frames:
+            height, width = frame.pixels.shape[:2]
+            if (height, width) != size:
+                expected = f"{size[1]}x{size[0]} px"
+                raise GuardError(
+                    f"a frame of {width}x{height} px does not fit: this frames guard takes "
+                    + (f"{expected}" if self.size else f"frames of one size per call, {expected} here")
+                    + ". Export with --input views for any size"
+                )
+        if len(frames) == 1 and frames[0].colour == "rgb":
+            return np.ascontiguousarray(frames[0].pixels)[None]
+        batch = np.empty((len(frames), *size, 3), np.uint8)
+        for to, frame in zip(batch, frames, strict=True):
+            if frame.colour == "rgb":
+                np.copyto(to, frame.pixels)
+            else:
+                import cv2
+
+                cv2.cvtColor(frame.pixels, cv2.COLOR_BGR2RGB, dst=to)
+        return batch
