@@ -62,7 +62,7 @@ def draw_text(
     line_px: int,
     colour: tuple[int, int, int],
 ) -> None:
-    """Writes `text` with its baseline at `at`, about 0.7 `line_px` high, shrunk to fit the width."""
+    """Writes `text` with its baseline at `at`, about 0.7 `line_px` high, shrunk to fit."""
     # OpenCV's fonts have no accents or umlauts; a question mark would look like a mistake of ours.
     plain = text.encode("ascii", "replace").decode()
     scale = line_px / 32

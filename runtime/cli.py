@@ -19,7 +19,7 @@ INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one subcommand; returns the exit status (0 done, 1 done in part, 2 error, 130 Ctrl-C)."""
+    """Runs one subcommand; returns the exit status: 0 done, 1 in part, 2 error, 130 Ctrl-C."""
     # OpenCV and FFmpeg would write lines of their own about inputs that we report ourselves.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")

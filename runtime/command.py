@@ -1,4 +1,7 @@
-"""What a subcommand of `blurvote` is; packages offer theirs in the entry points `blurvote.commands`."""
+"""What a subcommand of `blurvote` is.
+
+Packages outside the runtime offer theirs in the entry-point group `blurvote.commands`.
+"""
 
 from __future__ import annotations
 

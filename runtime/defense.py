@@ -83,37 +83,73 @@ class Defense:
                     f"Defense.{name} is {getattr(self, name)!r}; expected {expected}"
                 )
 
-        check(_is_int(self.kernel_size) and self.kernel_size % 2 == 1
-              and 3 <= self.kernel_size <= 31, "kernel_size", "an odd integer from 3 to 31")
-        check(_is_real(self.sigma) and 0 < self.sigma <= 100, "sigma",
-              "a number above 0 and at most 100, in pixels")
-        check(isinstance(self.passes, tuple) and 1 <= len(self.passes) <= 8
-              and all(_is_int(p) and 0 <= p <= 16 for p in self.passes)
-              and all(a < b for a, b in zip(self.passes, self.passes[1:], strict=False)),
-              "passes", "1 to 8 strictly increasing integers from 0 to 16, such as (0, 1, 2)")
-        for name, choices in (("blur_at", get_args(BlurAt)), ("border", ("reflect",)),
-                              ("interpolation", get_args(Interpolation)),
-                              ("fit", get_args(Fit)), ("decision", get_args(Decision))):
+        check(
+            _is_int(self.kernel_size) and self.kernel_size % 2 == 1 and 3 <= self.kernel_size <= 31,
+            "kernel_size",
+            "an odd integer from 3 to 31",
+        )
+        check(
+            _is_real(self.sigma) and 0 < self.sigma <= 100,
+            "sigma",
+            "a number above 0 and at most 100, in pixels",
+        )
+        check(
+            isinstance(self.passes, tuple)
+            and 1 <= len(self.passes) <= 8
+            and all(_is_int(p) and 0 <= p <= 16 for p in self.passes)
+            and all(a < b for a, b in zip(self.passes, self.passes[1:], strict=False)),
+            "passes",
+            "1 to 8 strictly increasing integers from 0 to 16, such as (0, 1, 2)",
+        )
+        for name, choices in (
+            ("blur_at", get_args(BlurAt)),
+            ("border", ("reflect",)),
+            ("interpolation", get_args(Interpolation)),
+            ("fit", get_args(Fit)),
+            ("decision", get_args(Decision)),
+        ):
             check(getattr(self, name) in choices, name, "one of " + ", ".join(map(repr, choices)))
         check(isinstance(self.antialias, bool), "antialias", "True or False")
-        check(_is_int(self.resize) and 1 <= self.resize <= MAX_SIDE, "resize",
-              f"an integer from 1 to {MAX_SIDE}, in pixels")
-        check(isinstance(self.crop, tuple) and len(self.crop) == 2
-              and all(_is_int(c) and 1 <= c <= MAX_SIDE for c in self.crop), "crop",
-              f"one or two integers (height, width) from 1 to {MAX_SIDE}, in pixels")
-        check(self.fit == "stretch" or min(self.crop) <= self.resize,
-              "crop", f"at least one side no longer than resize = {self.resize}")
+        check(
+            _is_int(self.resize) and 1 <= self.resize <= MAX_SIDE,
+            "resize",
+            f"an integer from 1 to {MAX_SIDE}, in pixels",
+        )
+        check(
+            isinstance(self.crop, tuple)
+            and len(self.crop) == 2
+            and all(_is_int(c) and 1 <= c <= MAX_SIDE for c in self.crop),
+            "crop",
+            f"one or two integers (height, width) from 1 to {MAX_SIDE}, in pixels",
+        )
+        check(
+            self.fit == "stretch" or min(self.crop) <= self.resize,
+            "crop",
+            f"at least one side no longer than resize = {self.resize}",
+        )
         for name in ("mean", "std"):
             value = getattr(self, name)
-            check(isinstance(value, tuple) and len(value) == 3 and all(map(_is_real, value)), name,
-                  "three finite numbers, for R, G and B in [0, 1]")
+            check(
+                isinstance(value, tuple) and len(value) == 3 and all(map(_is_real, value)),
+                name,
+                "three finite numbers, for R, G and B in [0, 1]",
+            )
         check(min(self.std) > 0, "std", "three numbers above 0")
-        check(self.decision != "single" or 1 in self.passes, "passes",
-              "a view of one pass, which the decision 'single' uses")
-        check(self.threshold is None or (_is_real(self.threshold) and 0 <= self.threshold <= 1),
-              "threshold", "a number from 0 to 1, or None")
-        check(self.threshold is None or self.decision == "mean", "threshold",
-              f"None: only the decision 'mean' has a threshold, not {self.decision!r}")
+        check(
+            self.decision != "single" or 1 in self.passes,
+            "passes",
+            "a view of one pass, which the decision 'single' uses",
+        )
+        check(
+            self.threshold is None or (_is_real(self.threshold) and 0 <= self.threshold <= 1),
+            "threshold",
+            "a number from 0 to 1, or None",
+        )
+        check(
+            self.threshold is None or self.decision == "mean",
+            "threshold",
+            f"None: only the decision 'mean' has a threshold, not {self.decision!r}",
+        )
 
     @property
     def views(self) -> range:

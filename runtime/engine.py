@@ -74,9 +74,13 @@ class Engine:
                 f"provider is {provider!r}; expected one of 'auto', 'cpu', 'cuda', 'tensorrt'"
             )
         if threads is not None and (not isinstance(threads, int) or not 1 <= threads <= 256):
-            raise ProviderError(f"threads is {threads!r}; expected an integer from 1 to 256, or None")
+            raise ProviderError(
+                f"threads is {threads!r}; expected an integer from 1 to 256, or None"
+            )
         if not Path(path).is_file():
-            raise GuardError(f"{path} is not a file; expected an ONNX file written by blurvote export")
+            raise GuardError(
+                f"{path} is not a file; expected an ONNX file written by blurvote export"
+            )
         self._ort = import_onnxruntime()
         self._path = str(path)
         self.threads = threads or usable_cores()
@@ -109,14 +113,16 @@ class Engine:
         available = self._ort.get_available_providers()
         if name not in available:
             raise ProviderError(
-                f"provider {provider!r} was asked for, but onnxruntime {self._ort.__version__} here "
-                f"only has {', '.join(available)}; {onnxruntime_advice(gpu=True)}"
+                f"provider {provider!r} was asked for, but onnxruntime {self._ort.__version__} "
+                f"here only has {', '.join(available)}; {onnxruntime_advice(gpu=True)}"
             )
         chain: list[Any] = [name]
         if provider == "tensorrt" and _NAMES["cuda"] in available:
             chain.append(_NAMES["cuda"])
-        if provider != "cpu":
-            chain = [(entry, {"use_tf32": "0"}) if entry == _NAMES["cuda"] else entry for entry in chain]
+        # TF32 would quietly shorten float32's mantissa to 10 bits.
+        chain = [
+            (entry, {"use_tf32": "0"}) if entry == _NAMES["cuda"] else entry for entry in chain
+        ]
         try:
             session = self._ort.InferenceSession(self._path, self._options, providers=chain)
         except Exception as error:  # pybind's exceptions have no common base

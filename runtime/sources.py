@@ -25,7 +25,9 @@ __all__ = ["CameraSource", "ImageSource", "Source", "VideoSource", "open_source"
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2"}
 )
-VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".ts"})
+VIDEO_SUFFIXES = frozenset(
+    {".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".ts"}
+)
 
 
 class Source(Protocol):
@@ -147,7 +149,8 @@ class _CaptureSource:
         ok, pixels = self._capture.read()
         if not ok or pixels is None:
             self._ended = True
-            return self._end()
+            self._end()
+            return None
         self._sequence += 1
         return Frame(pixels, "bgr", self._name, self._sequence - 1)
 

@@ -74,5 +74,7 @@ class Summary:
                 f"p99 {p['p99']:8.2f} ms"
             )
         if self.frames:
-            lines.append(f"  {values['frames_per_second']:.1f} frames per second, decoding included")
+            lines.append(
+                f"  {values['frames_per_second']:.1f} frames per second, decoding included"
+            )
         return lines

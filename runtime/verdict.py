@@ -38,7 +38,7 @@ class Verdict:
         label: class index, or -1 when the frame is rejected.
         name: the label's class name; None when rejected or when the guard has no names.
         reason: None when accepted, else `no_majority`, `low_confidence` (below the threshold of
-            the decision `mean`) or `invalid_views` (half or more of the views had no finite answer).
+            the decision `mean`) or `invalid_views` (half or more of the views cast no vote).
         confidence: softmax of the label in [0, 1], averaged over the first two views that voted
             for it (over all views for the decision `mean`); None when there is no label to ask for.
         count: views that voted for the winning label; None where not all views were run.

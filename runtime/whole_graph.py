@@ -55,11 +55,10 @@ class WholeGraphRunner:
         for frame in frames:
             height, width = frame.pixels.shape[:2]
             if (height, width) != size:
-                expected = f"{size[1]}x{size[0]} px"
+                takes = "frames of" if self.size else "frames of one size per call, here"
                 raise GuardError(
-                    f"a frame of {width}x{height} px does not fit: this frames guard takes "
-                    + (f"{expected}" if self.size else f"frames of one size per call, {expected} here")
-                    + ". Export with --input views for any size"
+                    f"a frame of {width}x{height} px does not fit: this frames guard takes {takes} "
+                    f"{size[1]}x{size[0]} px. Export with --input views for any size"
                 )
         if len(frames) == 1 and frames[0].colour == "rgb":
             return np.ascontiguousarray(frames[0].pixels)[None]

@@ -55,8 +55,16 @@ def _versions() -> dict[str, str | None]:
     from importlib.metadata import PackageNotFoundError, version
 
     versions: dict[str, str | None] = {"python": sys.version.split()[0]}
-    for package in ("blurvote", "numpy", "opencv-python", "onnxruntime", "onnxruntime-gpu",
-                    "onnx", "torch", "torchvision"):
+    for package in (
+        "blurvote",
+        "numpy",
+        "opencv-python",
+        "onnxruntime",
+        "onnxruntime-gpu",
+        "onnx",
+        "torch",
+        "torchvision",
+    ):
         try:
             versions[package] = version(package)
         except PackageNotFoundError:
@@ -89,8 +97,10 @@ def _providers() -> dict[str, dict[str, Any]]:
         try:
             if name == "tensorrt" and f"{provider}ExecutionProvider" in available:
                 # Building its engine would take minutes, so only its presence is reported.
-                report[name] = {"works": None, "why": "in this wheel; not started (engine builds "
-                                                      "take minutes)"}
+                report[name] = {
+                    "works": None,
+                    "why": "in this wheel; not started (engine builds take minutes)",
+                }
                 continue
             Engine(guard_path("views"), name, threads=1)  # type: ignore[arg-type]
             report[name] = {"works": True, "why": None}
@@ -129,8 +139,9 @@ def _shipped_guards() -> dict[str, dict[str, Any]]:
 def _lines(report: dict[str, Any]) -> list[str]:
     machine = report["machine"]
     lines = ["versions"]
-    lines += [f"  {name:<16} {number or 'not installed'}"
-              for name, number in report["versions"].items()]
+    lines += [
+        f"  {name:<16} {number or 'not installed'}" for name, number in report["versions"].items()
+    ]
     lines += [
         "machine",
         f"  {machine['system']}" + (" (Jetson)" if machine["jetson"] else ""),

@@ -24,8 +24,12 @@ def frame_size(text: str) -> tuple[int, int]:
 
 def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("guard", help="guard file, written by blurvote export")
-    parser.add_argument("--frame-size", type=frame_size, metavar="HxW",
-                        help="show the effective blur for this frame size")
+    parser.add_argument(
+        "--frame-size",
+        type=frame_size,
+        metavar="HxW",
+        help="show the effective blur for this frame size",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -41,23 +45,28 @@ def _run(args: argparse.Namespace) -> int:
     sizes = [args.frame_size] if args.frame_size else list(USUAL_SIZES)
     if metadata.frame_size and not args.frame_size:
         sizes = [metadata.frame_size]
-    effective = {}
+    effective: dict[str, Any] = {}
     for height, width in sizes:
         try:
             effective[f"{height}x{width}"] = builder.effective_sigma(height, width)
         except DefenseError as error:
             effective[f"{height}x{width}"] = str(error)
     if args.json:
-        print(json.dumps({
-            "path": args.guard,
-            "kind": metadata.kind,
-            "frame_size": metadata.frame_size,
-            "defense": asdict(metadata.defense),
-            "labels": list(metadata.labels),
-            "effective_sigma_px": effective,
-            "provenance": dict(metadata.provenance),
-            "parity": dict(metadata.parity),
-        }, indent=2))
+        print(
+            json.dumps(
+                {
+                    "path": args.guard,
+                    "kind": metadata.kind,
+                    "frame_size": metadata.frame_size,
+                    "defense": asdict(metadata.defense),
+                    "labels": list(metadata.labels),
+                    "effective_sigma_px": effective,
+                    "provenance": dict(metadata.provenance),
+                    "parity": dict(metadata.parity),
+                },
+                indent=2,
+            )
+        )
         return 0
     print(_text(args.guard, metadata, effective))
     return 0
@@ -79,8 +88,13 @@ def _text(path: str, metadata: Any, effective: dict[str, Any]) -> str:
         f"  decision   {defense.decision}"
         + (f", threshold {defense.threshold:.4f}" if defense.threshold is not None else ""),
         f"  labels     {len(metadata.labels)}"
-        + (f" ({', '.join(metadata.labels[:4])}, ...)" if len(metadata.labels) > 4 else
-           f" ({', '.join(metadata.labels)})" if metadata.labels else " (none: verdicts give numbers)"),
+        + (
+            f" ({', '.join(metadata.labels[:4])}, ...)"
+            if len(metadata.labels) > 4
+            else f" ({', '.join(metadata.labels)})"
+            if metadata.labels
+            else " (none: verdicts give numbers)"
+        ),
     ]
     for frame, sigmas in effective.items():
         if isinstance(sigmas, str):
@@ -91,8 +105,11 @@ def _text(path: str, metadata: Any, effective: dict[str, Any]) -> str:
     for name, entries in (("provenance", metadata.provenance), ("parity", metadata.parity)):
         if entries:
             lines.append(f"  {name}")
-            lines += [f"    {key}: {value}" for key, value in entries.items()
-                      if not isinstance(value, (list, dict))]
+            lines += [
+                f"    {key}: {value}"
+                for key, value in entries.items()
+                if not isinstance(value, (list, dict))
+            ]
     return "\n".join(lines)
 
 

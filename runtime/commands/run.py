@@ -32,7 +32,9 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threshold", type=float, help="for guards that decide by mean softmax")
     parser.add_argument("--no-spin", action="store_true", help="idle threads sleep during a run")
     parser.add_argument("--max-frames", type=positive_int, help="stop after this many frames")
-    parser.add_argument("--quiet", action="store_true", help="no line per verdict, only the summary")
+    parser.add_argument(
+        "--quiet", action="store_true", help="no line per verdict, only the summary"
+    )
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -55,7 +57,9 @@ def _run(args: argparse.Namespace) -> int:
         if args.json:
             return json.dumps({"type": "verdict", **verdict.to_dict()})
         name = label_name(verdict.label, guard.labels)
-        said = f"{name} {verdict.confidence:.3f}" if verdict.accepted else f"REJECTED {verdict.reason}"
+        said = (
+            f"{name} {verdict.confidence:.3f}" if verdict.accepted else f"REJECTED {verdict.reason}"
+        )
         votes = ", ".join(
             "-" if vote is None else "none" if vote < 0 else label_name(vote, guard.labels)
             for vote in verdict.view_labels
@@ -92,15 +96,21 @@ def _run(args: argparse.Namespace) -> int:
                         print(line_of(verdict), flush=True)
                     if args.out:
                         if sink is None:
-                            sink = open_sink(args.out, getattr(source, "frames_per_second", None) or 10)
+                            sink = open_sink(
+                                args.out, getattr(source, "frames_per_second", None) or 10
+                            )
                         sink.write(
                             annotate(frame, verdict, guard.defense, guard.labels), frame.source
                         )
                     if progress:
                         known = f"/{source.total}" if source.total else ""
                         rate = summary.frames_per_second
-                        print(f"\r{uri}: {frame.sequence + 1}{known}, {rate:.1f}/s ",
-                              end="", file=sys.stderr, flush=True)
+                        print(
+                            f"\r{uri}: {frame.sequence + 1}{known}, {rate:.1f}/s ",
+                            end="",
+                            file=sys.stderr,
+                            flush=True,
+                        )
             finally:
                 source.close()
 
@@ -112,8 +122,16 @@ def _run(args: argparse.Namespace) -> int:
     if progress:
         print(file=sys.stderr)
     if args.json:
-        print(json.dumps({"type": "summary", "plan": guard.plan, "provider": guard.provider,
-                          **summary.to_dict()}))
+        print(
+            json.dumps(
+                {
+                    "type": "summary",
+                    "plan": guard.plan,
+                    "provider": guard.provider,
+                    **summary.to_dict(),
+                }
+            )
+        )
     else:
         print("\n".join(summary.lines()))
         print(f"  plan {guard.plan}, provider {guard.provider}")
