@@ -86,6 +86,7 @@ class Engine:
         self.threads = threads or usable_cores()
         self._options = self._session_options(spin)
         self.provider = provider if provider != "auto" else "cpu"
+        self._session: Any
         if provider == "auto" and _NAMES["cuda"] in self._ort.get_available_providers():
             try:
                 self._session = self._create("cuda")
@@ -142,6 +143,10 @@ class Engine:
                 "or libraries are missing; see blurvote doctor"
             )
         return session
+
+    def close(self) -> None:
+        """Releases the session, its memory and its threads."""
+        self._session = None
 
     def run(self, batch: NDArray[Any], outputs: Sequence[str] | None = None) -> list[NDArray[Any]]:
         """The outputs (None: all, in file order) for the one input `batch`.

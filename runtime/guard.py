@@ -68,7 +68,7 @@ class Guard:
         self.defense = self.metadata.defense
         self.labels = self.metadata.labels
         self.threshold = self._threshold(threshold)
-        self._runner: ViewRunner | WholeGraphRunner
+        self._runner: ViewRunner | WholeGraphRunner | None
         if self.metadata.kind == "views":
             builder = ViewBuilder(self.defense, threads=self._engine.threads)
             self._runner = ViewRunner(builder, self._engine, self.defense.views)
@@ -171,13 +171,16 @@ class Guard:
         """
         if not frames:
             return []
+        runner = self._runner
+        if runner is None:
+            raise GuardError(f"the guard {self.path} was closed; load it again to classify")
         checked = [_as_frame(frame, colour) for frame in frames]
         plan = self.plan
         times = Times()
-        if plan == "cascade" and isinstance(self._runner, ViewRunner):
-            ballots = self._runner.cascade(checked, times)
+        if plan == "cascade" and isinstance(runner, ViewRunner):
+            ballots = runner.cascade(checked, times)
         else:
-            ballots = self._runner.batched(checked, times)
+            ballots = runner.batched(checked, times)
         started = time.perf_counter()
         outcomes = [self._decide(ballot) for ballot in ballots]
         if self._auto:
@@ -238,7 +241,8 @@ class Guard:
 
     def close(self) -> None:
         """Releases the session and its threads; the guard cannot classify afterwards."""
-        del self._runner, self._engine
+        self._runner = None
+        self._engine.close()
 
 
 def _as_frame(frame: Any, colour: Colour) -> Frame:

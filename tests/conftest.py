@@ -1,4 +1,4 @@
-"""What all tests share: the optional real models and images, and a guard small enough to reason about."""
+"""What all tests share: the optional real models and images, and a guard one can reason about."""
 
 from __future__ import annotations
 

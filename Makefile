@@ -1,0 +1,85 @@
+# Two commands set a fresh machine up; both work in .venv and need Python 3.10+ and a C++ compiler.
+#   make demo   installs the runtime (no torch), builds the extension, runs the demo
+#   make test   installs what the tests need and runs them all, lint and types included
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+UV     := $(BIN)/uv pip install --quiet --python $(BIN)/python
+BUILD  := .build-cpp
+SOURCES := $(shell find runtime export benchmarks cpp_ext -type f -not -name '*.pyc') pyproject.toml README.md LICENSE
+
+.PHONY: demo test lint types cpp-test sanitize pytest develop wheel bench pins clean
+
+demo: $(VENV)/.installed
+	$(BIN)/blurvote demo --out demo-output
+
+test: $(VENV)/.test-deps $(VENV)/.installed
+	$(MAKE) --no-print-directory lint types cpp-test sanitize pytest
+
+$(BIN)/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "blurvote needs Python 3.10 or newer; $(PYTHON) is $$($(PYTHON) --version). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@command -v c++ >/dev/null || command -v g++ >/dev/null || \
+	  { echo "blurvote needs a C++ compiler. On Debian or Ubuntu: apt-get install g++"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+
+# uv and not pip: its resolver takes the torch build that torchvision is compiled against.
+$(VENV)/.demo-deps: requirements/demo.txt | $(BIN)/uv
+	$(UV) -r requirements/demo.txt
+	@touch $@
+
+$(VENV)/.test-deps: requirements/test.txt | $(BIN)/uv
+	$(UV) -r requirements/test.txt
+	@touch $@ $(VENV)/.demo-deps
+
+$(VENV)/.installed: $(SOURCES) | $(VENV)/.demo-deps
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(UV) --no-build-isolation --no-deps --reinstall .
+	@touch $@
+
+# For work on blurvote itself: Python files are used in place; C++ needs `make develop` again.
+develop: $(VENV)/.test-deps
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(UV) --no-build-isolation --no-deps --reinstall --editable .
+	@rm -f $(VENV)/.installed
+
+lint:
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
+
+# On the installed wheel (editable installs are opaque to type checkers), for the oldest and the
+# newest Python too.
+types:
+	cd $(VENV) && for version in 3.11 3.10 3.13; do \
+	  bin/mypy --config-file ../pyproject.toml --cache-dir ../.mypy_cache --python-version $$version \
+	    -p blurvote.runtime -p blurvote.export -p blurvote.benchmarks || exit 1; done
+
+cpp-test:
+	@$(MAKE) --no-print-directory ctest-plain SANITIZE=
+
+sanitize:
+	@$(MAKE) --no-print-directory ctest-address SANITIZE=address,undefined
+	@$(MAKE) --no-print-directory ctest-thread SANITIZE=thread
+
+ctest-%:
+	PATH="$(CURDIR)/$(BIN):$$PATH" cmake -S cpp_ext -B $(BUILD)/$* -G Ninja -DBLURVOTE_SANITIZE=$(SANITIZE) >/dev/null
+	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --build $(BUILD)/$* >/dev/null
+	PATH="$(CURDIR)/$(BIN):$$PATH" ctest --test-dir $(BUILD)/$* --output-on-failure --no-tests=error
+
+pytest:
+	$(BIN)/python -m pytest -q
+
+wheel: $(VENV)/.demo-deps
+	$(BIN)/uv build --quiet --wheel --python $(BIN)/python --out-dir dist .
+
+bench: $(VENV)/.test-deps $(VENV)/.installed
+	$(BIN)/python -m blurvote.benchmarks.latency.views --out bench-output
+	$(BIN)/python -m blurvote.benchmarks.latency.vote --out bench-output
+
+# Resolves the dependencies for every supported Python at once and rewrites the pins.
+pins: | $(BIN)/uv
+	for set in demo test; do $(BIN)/uv pip compile --quiet --universal --python-version 3.10 \
+	  --no-header --no-annotate requirements/$$set.in -o requirements/$$set.txt || exit 1; done
+
+clean:
+	rm -rf $(VENV) $(BUILD) .build dist demo-output bench-output .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,117 @@
+"""A cascade decides as a batch does: the same label, rejection, reason and confidence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as st_numpy
+
+from blurvote.runtime import Defense, Frame, ViewBuilder
+from blurvote.runtime.decision import decide_majority
+from blurvote.runtime.plans import AutoPlan, Times, ViewRunner
+
+
+class Scripted:
+    """Stands in for builder and engine: view k of frame n has the logits of a table.
+
+    The "views" carry their own address (frame, view), so the engine can look them up; what was
+    built and run is recorded.
+    """
+
+    def __init__(self, logits: np.ndarray) -> None:
+        self.logits = logits
+        self.defense = Defense(passes=tuple(range(logits.shape[1])), resize=8, crop=(5, 5))
+        self.built: list[tuple[int, int]] = []
+        self.batches: list[int] = []
+
+    def build(self, pixels: np.ndarray, out: np.ndarray, colour: str, views: range) -> None:
+        for row, view in zip(out, views, strict=True):
+            row[0, 0, :2] = pixels[0, 0, 0], view
+            self.built.append((int(pixels[0, 0, 0]), view))
+
+    def run(self, batch: np.ndarray, outputs: list[str]) -> list[np.ndarray]:
+        self.batches.append(len(batch))
+        address = batch[:, 0, 0, :2].astype(int)
+        return [self.logits[address[:, 0], address[:, 1]]]
+
+    def ballots(self, plan: str) -> Any:
+        frames = [Frame(np.full((1, 1, 3), n, np.uint8)) for n in range(len(self.logits))]
+        runner = ViewRunner(self, self, range(self.logits.shape[1]))  # type: ignore[arg-type]
+        return getattr(runner, plan)(frames, Times())
+
+
+tables = st.tuples(st.integers(1, 4), st.integers(1, 7), st.integers(1, 4)).flatmap(
+    lambda shape: st_numpy.arrays(
+        np.float32, shape, elements=st.sampled_from([0, 1, 2, np.nan, -np.inf, np.inf])
+    )
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(tables)
+def test_cascade_decides_as_batched(logits: np.ndarray) -> None:
+    batched = Scripted(logits).ballots("batched")
+    scripted = Scripted(logits)
+    cascade = scripted.ballots("cascade")
+    for whole, part in zip(batched, cascade, strict=True):
+        assert decide_majority(part) == decide_majority(whole)
+        assert part.view_labels == whole.view_labels[: len(part.view_labels)]
+        assert part.views == whole.views
+    assert len(scripted.built) == len(set(scripted.built)), "a view was built twice"
+
+
+def test_cascade_neither_builds_nor_runs_what_it_does_not_need() -> None:
+    agree, differ = [[1, 0], [1, 0], [0, 1]], [[1, 0], [0, 1], [0, 1]]
+    scripted = Scripted(np.array([agree, differ, agree], np.float32))
+    ballots = scripted.ballots("cascade")
+    assert scripted.built == [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1), (1, 2)]
+    assert scripted.batches == [6, 1]
+    assert [ballot.label for ballot in ballots] == [0, 1, 0]
+    assert [ballot.complete for ballot in ballots] == [False, True, False]
+
+
+def test_cascade_of_five_stops_when_no_label_can_win() -> None:
+    distinct = np.eye(5, dtype=np.float32)[None]
+    scripted = Scripted(distinct)
+    (ballot,) = scripted.ballots("cascade")
+    assert ballot.label == -1
+    assert len(ballot.view_labels) == 4
+
+
+def test_one_buffer_serves_growing_and_shrinking_batches() -> None:
+    defense = Defense(resize=20, crop=(16, 16))
+    builder = ViewBuilder(defense)
+    seen = []
+
+    class Echo:
+        def run(self, batch: np.ndarray, outputs: list[str]) -> list[np.ndarray]:
+            seen.append(batch)
+            return [batch.mean(axis=(2, 3))]
+
+    runner = ViewRunner(builder, Echo(), range(3))  # type: ignore[arg-type]
+    frames = [Frame(np.full((30, 30, 3), 40 * n, np.uint8)) for n in range(5)]
+    for count in (1, 5, 2, 1):
+        ballots = runner.batched(frames[:count], Times())
+        for frame, ballot in zip(frames, ballots, strict=False):
+            expected = builder.build(frame.pixels).mean(axis=(2, 3))
+            np.testing.assert_allclose(ballot.logits, expected, atol=1e-6)
+    assert all(np.shares_memory(batch, seen[1]) for batch in seen[1:])
+
+
+def test_auto_follows_costs_and_rate() -> None:
+    cheap_batches = AutoPlan(first_ms=1.8, one_ms=1.5, all_ms=2.0, rest=1)
+    assert cheap_batches.choice == "batched"
+    plan = AutoPlan(first_ms=2.0, one_ms=1.0, all_ms=2.9, rest=1)
+    assert plan.choice == "cascade"
+    assert plan.cascade_ms == pytest.approx(2.2)
+    for _ in range(2000):
+        plan.learn(undecided=True)
+    assert plan.rate == pytest.approx(1, abs=0.01)
+    assert plan.choice == "batched"
+    for _ in range(2000):
+        plan.learn(undecided=False)
+    assert plan.choice == "cascade"
