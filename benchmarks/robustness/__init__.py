@@ -1,0 +1,1 @@
+"""What the defence does to accuracy."""
