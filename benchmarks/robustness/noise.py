@@ -2,12 +2,13 @@
 
     python -m blurvote.benchmarks.robustness.noise GUARD --labels TSV --images FOLDER [--out FOLDER]
 
-Sethi, *Dealing with Adversarial Inputs for Image Classification* (2023): noise of standard deviation
-sigma is added to the colour images in [0, 1] at native resolution and clamped; here it is then
-rounded to 8 bits, as a camera delivers it. The table gives the accuracy of each view on its own, of the
-majority **on accepted frames** (the blog's Acc_Maj) and over all frames, and the reject rate. The
-last columns are the baseline that the vote has to beat: no defence, keeping the same share of frames
-by the clean view's own softmax confidence; and the mean softmax of the views at that share.
+Sethi, *Dealing with Adversarial Inputs for Image Classification* (2023): noise of standard
+deviation sigma is added to the colour images in [0, 1] at native resolution and clamped; here it is
+then rounded to 8 bits, as a camera delivers it. The table gives the accuracy of each view on its
+own, of the majority **on accepted frames** (the blog's Acc_Maj) and over all frames, and the reject
+rate. The last columns are the baseline that the vote has to beat: no defence, keeping the same
+share of frames by the clean view's own softmax confidence; and the mean softmax of the views at
+that share.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def main() -> None:
     parser.add_argument(
         "--labels",
         required=True,
-        help="TSV of file, class index and (optionally) 1 for grey images",
+        help="TSV of file, class index and colour or grey",
     )
     parser.add_argument("--sigmas", default=SIGMAS, help="noise levels in [0, 1], comma-separated")
     parser.add_argument("--seed", type=int, default=0, help="seed of the noise")
@@ -64,7 +65,7 @@ def read_labels(path: str) -> list[tuple[str, int]]:
     pairs = []
     for line in Path(path).read_text().splitlines():
         name, index, *rest = line.split("\t")
-        if index.lstrip("-").isdigit() and rest[:1] != ["1"]:
+        if index.lstrip("-").isdigit() and rest[:1] != ["grey"]:
             pairs.append((name, int(index)))
     if not pairs:
         raise SourceError(f"{path} holds no lines of file, tab, class index")
