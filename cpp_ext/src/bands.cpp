@@ -100,13 +100,17 @@ Matrix blur_columns(const Matrix& m, const std::vector<double>& taps, int in) {
         const int end = std::min(row.end + radius, in);
         const int offset = static_cast<int>(out.weights.size());
         out.weights.resize(offset + (end - begin), 0.0);
-        double* to = out.weights.data() + offset - begin;
-        for (int x = row.begin; x < row.end; ++x) {
-            const double w = m.weights[row.offset + x - row.begin];
-            if (x >= radius && x + radius < in) {
-                for (int d = 0; d <= 2 * radius; ++d) to[x - radius + d] += w * taps[d];
+        double* to = out.weights.data() + offset;
+        const double* from = m.weights.data() + row.offset;
+        const int count = row.end - row.begin;
+        const bool reflects = end - begin != count + 2 * radius;
+        for (int d = 0; d <= 2 * radius; ++d) {
+            if (reflects) {
+                for (int k = 0; k < count; ++k) {
+                    to[reflect(row.begin + k - radius + d, in) - begin] += taps[d] * from[k];
+                }
             } else {
-                for (int d = 0; d <= 2 * radius; ++d) to[reflect(x - radius + d, in)] += w * taps[d];
+                for (int k = 0; k < count; ++k) to[d + k] += taps[d] * from[k];
             }
         }
         out.rows.push_back({begin, end, offset});

@@ -17,6 +17,9 @@ struct KernelJob {
 
     const Band* row_bands;  // [view][out_h]
     const float* row_weights;
+    const Band* kink_bands;  // [view][out_h + 2], see AxisPlan; null where there are none
+    const float* kink_weights;
+    const float* kink_scale;
     const Band* col_bands;  // [view][out_w]
     const float* col_weights;
     int out_h, out_w;

@@ -19,7 +19,8 @@ void build(const KernelJob& job, int row) {
         for (std::size_t k = 0; k < floats; ++k) {
             float sum = 0.0f;
             for (int r = rows.begin; r < rows.end; ++r) {
-                sum += job.row_weights[rows.offset + r - rows.begin] * job.frame[r * job.row_stride + static_cast<std::ptrdiff_t>(k)];
+                const std::uint8_t* pixels = job.frame + r * job.row_stride;
+                sum += job.row_weights[rows.offset + r - rows.begin] * pixels[k];
             }
             job.scratch[k] = sum;
         }

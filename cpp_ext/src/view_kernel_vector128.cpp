@@ -1,4 +1,5 @@
 #define BLURVOTE_LANES 4
-#define BLURVOTE_CHUNK 3
+#define BLURVOTE_CHUNK 4
+#define BLURVOTE_PIXEL float
 #define BLURVOTE_KERNEL kVector128Kernel
 #include "view_kernel_simd.inc"

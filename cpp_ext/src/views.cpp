@@ -54,7 +54,10 @@ class Scratch {
 ViewPlan plan_views(const ViewSpec& spec, int height, int width) {
     const Geometry& g = spec.geometry;
     const Size size = resized_size(g, height, width);
-    return {height, width, plan_axis(g, height, size.height, g.crop_h), plan_axis(g, width, size.width, g.crop_w)};
+    ViewPlan plan{height, width, plan_axis(g, height, size.height, g.crop_h),
+                  plan_axis(g, width, size.width, g.crop_w)};
+    plan_kinks(plan.rows, g);
+    return plan;
 }
 
 std::vector<Isa> available_isas() {
@@ -138,6 +141,11 @@ void ViewBuilder::build(const FrameSpan& frame, int first_view, int last_view, f
     job.bgr = frame.colour == Colour::bgr;
     job.row_bands = plan->rows.bands.data();
     job.row_weights = plan->rows.weights.data();
+    if (!plan->rows.kink_bands.empty()) {
+        job.kink_bands = plan->rows.kink_bands.data();
+        job.kink_weights = plan->rows.kink_weights.data();
+        job.kink_scale = plan->rows.kink_scale.data();
+    }
     job.col_bands = plan->cols.bands.data();
     job.col_weights = plan->cols.weights.data();
     job.out_h = plan->rows.out;

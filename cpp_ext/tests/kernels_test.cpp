@@ -230,7 +230,8 @@ void votes() {
         std::int64_t label, count, expected_label = kRejected, expected_count = 0;
         majority_vote(logits.data(), 1, views, classes, views, &label, &count, view_labels.data());
         for (std::size_t v = 0; v < views; ++v) {
-            const auto from = logits.begin() + static_cast<std::ptrdiff_t>(v * classes), to = from + static_cast<std::ptrdiff_t>(classes);
+            const auto from = logits.begin() + static_cast<std::ptrdiff_t>(v * classes);
+            const auto to = from + static_cast<std::ptrdiff_t>(classes);
             const bool bad = std::any_of(from, to, [](float x) { return std::isnan(x); }) ||
                              std::all_of(from, to, [&](float x) { return x == -inf; });
             if (!bad) expected[v] = std::max_element(from, to) - from;

@@ -36,6 +36,15 @@ struct AxisPlan {
     std::vector<Band> bands;
     std::vector<float> weights;
 
+    // A shorter way to the same sums, where there is one (else empty): antialiased bilinear rows
+    // are piecewise linear, and a symmetric blur changes such a row only around its kinks, which
+    // lie at the centres of the outputs i - 1, i and i + 1. Hence, exactly,
+    //     view[k][i] = view[0][i] + kink_scale[i] (kink[k][i - 1] - 2 kink[k][i] + kink[k][i + 1]),
+    // and the kinks' bands are short. Bands are [view * (out + 2) + i + 1], i = -1 .. out; those
+    // of view 0 are its rows themselves (zero at both ends), widened to contain the others.
+    std::vector<Band> kink_bands;
+    std::vector<float> kink_weights, kink_scale;
+
     const Band& band(int view, int i) const { return bands[static_cast<std::size_t>(view) * out + i]; }
 };
 
@@ -46,6 +55,10 @@ std::vector<double> gaussian_taps(int kernel_size, double sigma);
 // Throws std::invalid_argument, with the reason, when the resized axis is shorter than the crop
 // or the blurred axis is not longer than the kernel's radius (reflection needs that many pixels).
 AxisPlan plan_axis(const Geometry& geometry, int in, int resized, int out);
+
+// Adds the kinks to a planned axis that has them. Only the first axis summed gains: its views share
+// the clean sums, while along the second each view has sums of its own.
+void plan_kinks(AxisPlan& plan, const Geometry& geometry);
 
 // Long and short side after the resize, as torchvision computes them.
 struct Size {
