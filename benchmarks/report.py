@@ -15,7 +15,7 @@ from typing import Any
 
 from blurvote.runtime import _kernels
 from blurvote.runtime.errors import SinkError
-from blurvote.runtime.machine import usable_cores
+from blurvote.runtime.machine import cpu_name, usable_cores
 
 __all__ = ["add_output_options", "machine", "publish", "table"]
 
@@ -49,7 +49,7 @@ def machine() -> dict[str, Any]:
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "platform": platform.platform(),
         "python": sys.version.split()[0],
-        "cpu": _cpu_name(),
+        "cpu": cpu_name(),
         "instruction_sets": _kernels.available_isas(),
         "usable_cores": usable_cores(),
         "affinity": sorted(os.sched_getaffinity(0)),
@@ -64,13 +64,6 @@ def _read(path: str) -> str | None:
         return Path(path).read_text().strip()
     except OSError:
         return None
-
-
-def _cpu_name() -> str | None:
-    for line in (_read("/proc/cpuinfo") or "").splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return None
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import entry_points, version
 
 from blurvote.runtime.command import Command
-from blurvote.runtime.commands import doctor, info, run
+from blurvote.runtime.commands import demo, doctor, info, run
 from blurvote.runtime.errors import BlurvoteError
 
 __all__ = ["main"]
@@ -23,31 +24,54 @@ def main(argv: Sequence[str] | None = None) -> int:
     # OpenCV and FFmpeg would write lines of their own about inputs that we report ourselves.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    if isinstance(sys.stdout, io.TextIOWrapper):  # file names and labels may be beyond its encoding
+        sys.stdout.reconfigure(errors="backslashreplace")
+    args = argparse.Namespace(debug=False)
+    try:
+        status = _dispatch(argv, args)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:  # the reader of our output left, as `| head` does
+        status = 0
+    except KeyboardInterrupt:
+        print("blurvote: interrupted", file=sys.stderr)
+        status = INTERRUPTED
+    except (BlurvoteError, OSError) as error:
+        if args.debug:
+            raise
+        print(f"blurvote: error: {_message(error)}", file=sys.stderr)
+        status = USAGE_ERROR
+    finally:
+        _settle_stdout()
+    return status
+
+
+def _dispatch(argv: Sequence[str] | None, args: argparse.Namespace) -> int:
+    """Parses `argv` into `args` and runs what it names."""
     parser, commands = _parser()
-    args = parser.parse_args(argv)
+    try:
+        parser.parse_args(argv, args)
+    except SystemExit as stop:  # --help, --version or a usage error; argparse has printed it
+        return int(stop.code or 0)
     if args.command is None:
         parser.print_help()
         return USAGE_ERROR
+    return commands[args.command].run(args)
+
+
+def _message(error: BlurvoteError | OSError) -> str:
+    if isinstance(error, BlurvoteError):
+        return str(error)
+    return f"{error.filename or 'the output cannot be written'}: {error.strerror or error}"
+
+
+def _settle_stdout() -> None:
+    """Drops output that cannot be written, else the interpreter fails on it once more at exit."""
     try:
-        status = commands[args.command].run(args)
-        sys.stdout.flush()
-    except BlurvoteError as error:
-        if args.debug:
-            raise
-        print(f"blurvote: error: {error}", file=sys.stderr)
-        return USAGE_ERROR
-    except KeyboardInterrupt:
-        print("blurvote: interrupted", file=sys.stderr)
-        return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output left, as `| head` does
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:
-        if args.debug:
-            raise
-        print(f"blurvote: error: {error}", file=sys.stderr)
-        return USAGE_ERROR
-    return status
 
 
 def _parser() -> tuple[argparse.ArgumentParser, dict[str, Command]]:
@@ -76,7 +100,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, Command]]:
     return parser, commands
 
 
-_BUILT_IN = (run.COMMAND, info.COMMAND, doctor.COMMAND)
+_BUILT_IN = (demo.COMMAND, run.COMMAND, info.COMMAND, doctor.COMMAND)
 
 
 def _plugged_in() -> list[Command]:

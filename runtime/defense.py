@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
@@ -30,7 +31,8 @@ class Defense:
 
     Attributes:
         kernel_size: taps of one Gaussian pass; odd, 3 to 31.
-        sigma: standard deviation of one pass, in pixels of the grid named by `blur_at`; > 0.
+        sigma: standard deviation of one pass, in pixels of the grid named by `blur_at`; at
+            least 0.01.
         passes: Gaussian passes of each view, strictly increasing from 0 on; 1 to 8 views.
         blur_at: `"frame"` blurs the frame as it comes (Sethi's order), `"model"` blurs the
             backbone's input grid, which makes the blur independent of the camera's resolution.
@@ -89,9 +91,9 @@ class Defense:
             "an odd integer from 3 to 31",
         )
         check(
-            _is_real(self.sigma) and 0 < self.sigma <= 100,
+            _is_real(self.sigma) and 0.01 <= self.sigma <= 100,
             "sigma",
-            "a number above 0 and at most 100, in pixels",
+            "a number from 0.01 to 100, in pixels",
         )
         check(
             isinstance(self.passes, tuple)
@@ -187,7 +189,7 @@ class Defense:
         """
         try:
             values: Any = json.loads(text)
-        except json.JSONDecodeError as error:
+        except ValueError as error:
             raise DefenseError(f"the defence is not valid JSON: {error}") from error
         if not isinstance(values, dict):
             raise DefenseError(f"the defence is a JSON {type(values).__name__}; expected an object")
@@ -208,4 +210,6 @@ def _is_int(value: object) -> bool:
 
 
 def _is_real(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return False
+    return abs(value) <= sys.float_info.max  # unlike math.isfinite, of integers of any length

@@ -73,7 +73,7 @@ class Engine:
             raise ProviderError(
                 f"provider is {provider!r}; expected one of 'auto', 'cpu', 'cuda', 'tensorrt'"
             )
-        if threads is not None and (not isinstance(threads, int) or not 1 <= threads <= 256):
+        if threads is not None and not (type(threads) is int and 1 <= threads <= 256):
             raise ProviderError(
                 f"threads is {threads!r}; expected an integer from 1 to 256, or None"
             )

@@ -6,7 +6,7 @@ import os
 import platform
 from pathlib import Path
 
-__all__ = ["is_jetson", "onnxruntime_advice", "usable_cores"]
+__all__ = ["cpu_name", "is_jetson", "onnxruntime_advice", "usable_cores"]
 
 
 def usable_cores() -> int:
@@ -35,6 +35,17 @@ def _quota() -> int:
         return max(1, int(quota) // int(period))
     except (OSError, ValueError):  # no control group, or "max"
         return os.cpu_count() or 1
+
+
+def cpu_name() -> str:
+    """The processor's name as the system gives it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
 
 
 def is_jetson() -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -60,23 +60,57 @@ class GuardMetadata:
                 f"Turn the model into a guard first: blurvote export {origin} -o guard.onnx"
             )
         try:
-            values = {
-                name: json.loads(entries[PREFIX + name])
-                for name in ("kind", "labels", "frame_size", "provenance", "parity")
-            }
+            values = {name: json.loads(entries[PREFIX + name]) for name in _ENTRIES}
             defense = Defense.from_json(entries[PREFIX + "defense"])
-        except (KeyError, json.JSONDecodeError) as error:
-            raise GuardError(f"{origin} has broken guard metadata: {error!r}") from error
-        except (DefenseError, TypeError) as error:
+        except KeyError as error:
+            raise GuardError(
+                f"{origin} has no {error.args[0]} entry in its guard metadata; export it again"
+            ) from error
+        except DefenseError as error:
             raise GuardError(f"{origin} has a broken defence: {error}") from error
-        kind, size = values["kind"], values["frame_size"]
-        if kind not in ("views", "frames"):
-            raise GuardError(f"{origin} is a guard of kind {kind!r}; expected 'views' or 'frames'")
+        except ValueError as error:
+            raise GuardError(
+                f"{origin} has broken guard metadata ({error}); export it again"
+            ) from error
+        for name, (is_right, expected) in _ENTRIES.items():
+            if not is_right(values[name]):
+                raise GuardError(
+                    f"{origin} has {PREFIX}{name} = {values[name]!r} in its guard metadata; "
+                    f"expected {expected}. Export it again"
+                )
+        size = values["frame_size"]
         return cls(
-            kind=kind,
+            kind=values["kind"],
             defense=defense,
             labels=tuple(values["labels"]),
             frame_size=None if size is None else (size[0], size[1]),
             provenance=values["provenance"],
             parity=values["parity"],
         )
+
+
+def _is_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+
+
+def _is_size(value: Any) -> bool:
+    if value is None:
+        return True
+    return (
+        isinstance(value, list)
+        and len(value) == 2
+        and all(type(side) is int and side > 0 for side in value)
+    )
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+_ENTRIES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "kind": (lambda value: value in ("views", "frames"), "'views' or 'frames'"),
+    "labels": (_is_names, "a list of texts"),
+    "frame_size": (_is_size, "[height, width] in pixels, or null"),
+    "provenance": (_is_object, "an object"),
+    "parity": (_is_object, "an object"),
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,6 +14,9 @@ from blurvote.runtime.errors import SinkError
 from blurvote.runtime.sources import VIDEO_SUFFIXES
 
 __all__ = ["FolderSink", "Sink", "VideoSink", "open_sink"]
+
+CODECS = {".mp4": "mp4v", ".mov": "mp4v", ".m4v": "mp4v", ".avi": "MJPG", ".mkv": "MJPG"}
+_NAME_PART = 60  # characters of a source's name that a picture's name takes over
 
 
 class Sink(Protocol):
@@ -37,10 +41,16 @@ def open_sink(path: str, frames_per_second: float) -> Sink:
     """A video where `path` ends in a video suffix, else a folder of JPEGs (made if missing).
 
     Raises:
-        SinkError: it cannot be created.
+        SinkError: it cannot be created, or is a kind of video that cannot be written.
     """
-    if Path(path).suffix.lower() in VIDEO_SUFFIXES:
+    suffix = Path(path).suffix.lower()
+    if suffix in CODECS:
         return VideoSink(path, frames_per_second)
+    if suffix in VIDEO_SUFFIXES:
+        raise SinkError(
+            f"{path} is a {suffix} video, which cannot be written; use {', '.join(CODECS)} "
+            "or a folder"
+        )
     return FolderSink(path)
 
 
@@ -56,12 +66,16 @@ class FolderSink:
             raise SinkError(f"{path} cannot be made a folder: {error.strerror}") from error
 
     def write(self, picture: NDArray[np.uint8], name: str) -> None:
-        file = self._folder / f"{self._count:06d}_{Path(name).stem or 'frame'}.jpg"
+        stem = Path(name).stem[:_NAME_PART] or "frame"
+        file = self._folder / f"{self._count:06d}_{stem}.jpg"
+        partial = file.with_suffix(".part")  # so that a full disk leaves no half picture behind
         _, data = cv2.imencode(".jpg", picture)
         try:
-            file.write_bytes(data.tobytes())
+            partial.write_bytes(data.tobytes())
+            partial.replace(file)
         except OSError as error:
-            file.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                partial.unlink()
             raise SinkError(f"{file} cannot be written: {error.strerror}") from error
         self._count += 1
 
@@ -70,10 +84,15 @@ class FolderSink:
 
 
 class VideoSink:
-    """A video file of the first picture's size; others are fitted into it."""
+    """A video file of the first picture's size; others are fitted into it.
+
+    It is written beside its place and moved there when complete, so that a video may be annotated
+    onto itself and a failed run costs no earlier one.
+    """
 
     def __init__(self, path: str, frames_per_second: float) -> None:
         self._path = Path(path)
+        self._partial = self._path.with_name(f"{self._path.stem}.part{self._path.suffix}")
         self._fps = frames_per_second
         self._writer: Any = None
         self._size = (0, 0)
@@ -87,15 +106,16 @@ class VideoSink:
         if self._writer is None:
             height, width = picture.shape[:2]
             self._size = (width + width % 2, height + height % 2)  # codecs want even sides
-            codec = "mp4v" if self._path.suffix.lower() in (".mp4", ".mov", ".m4v") else "MJPG"
-            self._writer = cv2.VideoWriter(
-                str(self._path), cv2.VideoWriter.fourcc(*codec), self._fps, self._size
+            codec = CODECS[self._path.suffix.lower()]
+            writer = cv2.VideoWriter(
+                str(self._partial), cv2.VideoWriter.fourcc(*codec), self._fps, self._size
             )
-            if not self._writer.isOpened():
+            if not writer.isOpened():
                 raise SinkError(
                     f"{self._path} cannot be written as a {codec} video: the folder is not "
                     "writable, or this OpenCV lacks the encoder (then use .avi, or a folder)"
                 )
+            self._writer = writer
         self._writer.write(_fit(picture, self._size))
         self._count += 1
 
@@ -103,14 +123,21 @@ class VideoSink:
         if self._writer is None:
             return
         self._writer.release()
+        self._writer = None
         # VideoWriter reports no failed write (a full disk, say), so count what can be read back.
-        readable = cv2.VideoCapture(str(self._path))
-        stored = int(readable.get(cv2.CAP_PROP_FRAME_COUNT))
+        readable = cv2.VideoCapture(str(self._partial))
+        stored = max(0, int(readable.get(cv2.CAP_PROP_FRAME_COUNT)))
         readable.release()
         if stored < self._count:
             raise SinkError(
-                f"{self._path} holds {stored} of {self._count} frames; is the disk full?"
+                f"{self._partial} holds {stored} of {self._count} frames; is the disk full?"
             )
+        try:
+            self._partial.replace(self._path)
+        except OSError as error:
+            raise SinkError(
+                f"{self._path} cannot be written: {error.strerror}; the video is {self._partial}"
+            ) from error
 
 
 def _fit(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:

@@ -8,6 +8,8 @@ so that one broken picture does not end a folder.
 from __future__ import annotations
 
 import glob
+import os
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -28,6 +30,7 @@ IMAGE_SUFFIXES = frozenset(
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".ts"}
 )
+MAX_CAMERA = 99  # OpenCV takes hundreds for the choice of a driver
 
 
 class Source(Protocol):
@@ -35,9 +38,11 @@ class Source(Protocol):
 
     Attributes:
         total: how many frames to expect; None where nobody knows.
+        frames_per_second: the rate at which they were taken; None where there is none.
     """
 
     total: int | None
+    frames_per_second: float | None
 
     def read(self) -> Frame | None:
         """The next frame; None at the end.
@@ -59,8 +64,21 @@ def open_source(uri: str) -> Source:
     Raises:
         SourceError: there is no such thing, or it cannot be opened.
     """
+    try:
+        return _open(uri)
+    except OSError as error:
+        raise SourceError(f"{uri} cannot be opened: {error.strerror or error}") from error
+    except ValueError as error:  # a NUL in the name
+        raise SourceError(f"{uri!r} cannot be opened: {error}") from error
+
+
+def _open(uri: str) -> Source:
     if uri == "-":
-        return ImageSource(line.rstrip("\n") for line in sys.stdin if line.strip())
+        if sys.stdin is None:
+            raise SourceError("- reads picture paths from stdin, which is closed")
+        # As bytes: a file name need not be text in the locale's encoding.
+        lines = (line.rstrip(b"\r\n") for line in sys.stdin.buffer)
+        return ImageSource(os.fsdecode(line) for line in lines if line)
     if uri.isdecimal():
         return CameraSource(int(uri))
     path = Path(uri)
@@ -90,13 +108,17 @@ def read_image(path: str) -> NDArray[np.uint8]:
         data = Path(path).read_bytes()
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:  # a NUL in the name
+        raise SourceError(f"{path!r} cannot be read: {error}") from error
+    if not data:
+        raise SourceError(f"{path} is empty")
     why = _cut_short(data)
     if why:
         raise SourceError(f"{path} is truncated: {why}")
     try:
         pixels: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:
-        raise SourceError(f"{path} cannot be decoded: {error.err or 'it is empty'}") from error
+        raise SourceError(f"{path} cannot be decoded: {error.err}") from error
     if pixels is None:
         raise SourceError(f"{path} is not a picture that OpenCV can decode, or is damaged")
     image: NDArray[np.uint8] = pixels
@@ -105,17 +127,32 @@ def read_image(path: str) -> NDArray[np.uint8]:
 
 def _cut_short(data: bytes) -> str | None:
     """Why a JPEG or PNG is incomplete; decoders would fill the rest with grey and say nothing."""
-    if data.startswith(b"\xff\xd8\xff"):
-        scan = data.rfind(b"\xff\xda")  # the last scan; an EXIF thumbnail's comes before it
-        if scan < 0 or data.find(b"\xff\xd9", scan) < 0:
-            return "its JPEG data has no end marker"
-    if data.startswith(b"\x89PNG\r\n\x1a\n") and b"IEND" not in data[-64:]:
+    if data.startswith(b"\xff\xd8\xff") and not _reaches_end_of_jpeg(data):
+        return "its JPEG data has no end marker"
+    if data.startswith(b"\x89PNG\r\n\x1a\n") and b"IEND\xae\x42\x60\x82" not in data:
         return "its PNG data has no end chunk"
     return None
 
 
+# Any marker but the stuffing and the restarts within a scan.
+_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)
+
+
+def _reaches_end_of_jpeg(data: bytes) -> bool:
+    """Walks from segment to segment, so that an embedded thumbnail's end marker does not count."""
+    at = 2
+    while marker := _MARKER.search(data, at):
+        at = marker.end()
+        if marker[1] == b"\xd9":
+            return True
+        at += int.from_bytes(data[at : at + 2], "big")
+    return False
+
+
 class ImageSource:
     """Pictures by path, read when their turn comes."""
+
+    frames_per_second: float | None = None
 
     def __init__(self, paths: Iterable[str]) -> None:
         self.total: int | None = len(paths) if isinstance(paths, list) else None
@@ -138,6 +175,7 @@ class _CaptureSource:
 
     def __init__(self, name: str, capture: Any, total: int | None) -> None:
         self.total = total
+        self.frames_per_second: float | None = float(capture.get(cv2.CAP_PROP_FPS)) or None
         self._name = name
         self._capture = capture
         self._sequence = 0
@@ -172,7 +210,6 @@ class VideoSource(_CaptureSource):
         if not capture.isOpened():
             raise SourceError(f"{path} is not a video that OpenCV can decode, or is truncated")
         count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        self.frames_per_second = float(capture.get(cv2.CAP_PROP_FPS)) or None
         super().__init__(path, capture, count if count > 0 else None)
 
     def _end(self) -> None:
@@ -187,8 +224,9 @@ class CameraSource(_CaptureSource):
     """A camera by its number, as OpenCV counts them."""
 
     def __init__(self, index: int) -> None:
-        capture = cv2.VideoCapture(index)
-        if not capture.isOpened():
+        # OpenCV itself fails on numbers that are no C int.
+        capture = cv2.VideoCapture(index) if index <= MAX_CAMERA else None
+        if capture is None or not capture.isOpened():
             raise SourceError(
                 f"camera {index} cannot be opened; is it plugged in and free? "
                 "(ls /dev/video* lists cameras on Linux)"

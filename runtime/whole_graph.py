@@ -14,6 +14,7 @@ from blurvote.runtime.errors import GuardError
 from blurvote.runtime.frame import Frame
 from blurvote.runtime.metadata import GuardMetadata
 from blurvote.runtime.plans import Times
+from blurvote.runtime.views import ViewBuilder
 
 __all__ = ["WholeGraphRunner"]
 
@@ -26,12 +27,15 @@ class WholeGraphRunner:
     def __init__(self, engine: Engine, metadata: GuardMetadata) -> None:
         self.engine = engine
         self.size = metadata.frame_size
+        # A dynamic graph makes invalid views of a frame it cannot serve; the planner says why.
+        self._planner = ViewBuilder(metadata.defense)
 
     def batched(self, frames: Sequence[Frame], times: Times) -> list[Ballot]:
         """All views of all frames in one inference.
 
         Raises:
             GuardError: the frames differ in size, or are not of the guard's size.
+            DefenseError: a guard of dynamic size cannot serve frames of this one.
         """
         started = time.perf_counter()
         batch = self._stack(frames)
@@ -52,6 +56,7 @@ class WholeGraphRunner:
     def _stack(self, frames: Sequence[Frame]) -> NDArray[np.uint8]:
         """One contiguous RGB batch; a single RGB frame is passed on without a copy."""
         size = self.size or frames[0].pixels.shape[:2]
+        self._planner.plan(*size)
         for frame in frames:
             height, width = frame.pixels.shape[:2]
             if (height, width) != size:

@@ -30,10 +30,11 @@ from numpy.typing import NDArray
 from blurvote.benchmarks.latency import peers
 from blurvote.benchmarks.report import add_output_options, publish, table
 from blurvote.benchmarks.timing import interleave
-from blurvote.runtime import Guard, ViewBuilder, majority_vote
+from blurvote.runtime import Guard, majority_vote
 from blurvote.runtime.engine import Engine
 from blurvote.runtime.errors import SourceError
 from blurvote.runtime.sources import open_source
+from blurvote.runtime.undefended import Undefended
 
 Pixels = NDArray[np.uint8]
 SIZES = {"500x375": (375, 500), "1920x1080": (1080, 1920)}
@@ -72,19 +73,6 @@ def load(folder: str) -> list[Pixels]:
     return images
 
 
-class Undefended:
-    """One clean view by the same kernel, one inference, argmax."""
-
-    def __init__(self, path: str) -> None:
-        self.engine = Engine(path, "cpu")
-        self.builder = ViewBuilder(peers.BLOG, threads=self.engine.threads)
-        self.view = np.empty((1, 3, 224, 224), np.float32)
-
-    def __call__(self, frame: Pixels) -> int:
-        self.builder.build(frame, self.view, views=range(1))
-        return int(self.engine.run(self.view)[0].argmax())
-
-
 def opencv_and_ort(engine: Engine, frame: Pixels) -> int:
     """What a user would put together: OpenCV's fastest views, a batch of three, the vote."""
     logits = engine.run(peers.opencv_fastest_views(frame))[0]
@@ -119,7 +107,7 @@ def measure(
     for name, (height, width) in SIZES.items():
         agree, differ = pick_frames(plans["cascade"], images, height, width)
         ways: dict[str, Callable[[], Any]] = {
-            "undefended": lambda f=agree: undefended(f),
+            "undefended": lambda f=agree: undefended.classify(f),
             "guard, cascade, views agree": lambda f=agree: plans["cascade"].classify(f),
             "guard, cascade, views differ": lambda f=differ: plans["cascade"].classify(f),
             "guard, batched": lambda f=agree: plans["batched"].classify(f),
@@ -180,7 +168,7 @@ def over_stills(
     for image in images:
         times = interleave(
             {
-                "undefended": lambda f=image: undefended(f),
+                "undefended": lambda f=image: undefended.classify(f),
                 "cascade": lambda f=image: plans["cascade"].classify(f),
                 "batched": lambda f=image: plans["batched"].classify(f),
             },

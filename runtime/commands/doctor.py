@@ -11,7 +11,7 @@ from typing import Any
 
 from blurvote.runtime.command import Command
 
-__all__ = ["COMMAND"]
+__all__ = ["COMMAND", "examine"]
 
 UNWELL = 1
 
@@ -32,7 +32,7 @@ def _run(args: argparse.Namespace) -> int:
 def examine() -> dict[str, Any]:
     """Everything the command prints, as plain values; `healthy` is the verdict."""
     from blurvote.runtime import _kernels
-    from blurvote.runtime.machine import is_jetson, usable_cores
+    from blurvote.runtime.machine import cpu_name, is_jetson, usable_cores
 
     guards = _shipped_guards()
     return {
@@ -41,7 +41,7 @@ def examine() -> dict[str, Any]:
             "system": platform.platform(),
             "architecture": platform.machine(),
             "jetson": is_jetson(),
-            "cpu": _cpu_name(),
+            "cpu": cpu_name(),
             "usable_cores": usable_cores(),
             "kernel_instruction_sets": _kernels.available_isas(),
         },
@@ -70,16 +70,6 @@ def _versions() -> dict[str, str | None]:
         except PackageNotFoundError:
             versions[package] = None
     return versions
-
-
-def _cpu_name() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or "unknown"
 
 
 def _providers() -> dict[str, dict[str, Any]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from blurvote.runtime.command import Command
 
-__all__ = ["COMMAND"]
+__all__ = ["COMMAND", "frame_size"]
 
 USUAL_SIZES = ((480, 640), (720, 1280), (1080, 1920))
 

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
+from typing import TYPE_CHECKING
 
 from blurvote.runtime.command import Command, positive_int
+from blurvote.runtime.errors import BlurvoteError, SourceError
+
+if TYPE_CHECKING:
+    from blurvote.runtime.frame import Frame
+    from blurvote.runtime.guard import Guard
+    from blurvote.runtime.sinks import Sink
+    from blurvote.runtime.sources import Source
+    from blurvote.runtime.verdict import Verdict
 
 __all__ = ["COMMAND"]
 
 INPUT_BROKEN = 1
 INTERRUPTED = 130
+STILLS_PER_SECOND = 10  # of a video made from pictures
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
@@ -38,106 +49,127 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from blurvote.runtime.annotate import annotate, label_name
-    from blurvote.runtime.errors import BlurvoteError, SourceError
     from blurvote.runtime.guard import Guard
-    from blurvote.runtime.sinks import Sink, open_sink
-    from blurvote.runtime.sources import open_source
-    from blurvote.runtime.summary import Summary
-    from blurvote.runtime.verdict import Verdict
 
-    guard = Guard(
+    with Guard(
         args.guard, args.provider, args.plan, args.threads, args.threshold, not args.no_spin
-    )
-    summary = Summary()
-    sink: Sink | None = None
-    progress = sys.stderr.isatty() and not (sys.stdout.isatty() and not args.quiet)
+    ) as guard:
+        job = _Job(args, guard)
+        status = 0
+        try:
+            try:
+                job.classify_all()
+            except KeyboardInterrupt:
+                status = INTERRUPTED
+            job.report()
+        finally:
+            job.close()
+    return status or (INPUT_BROKEN if job.summary.broken else 0)
 
-    def line_of(verdict: Verdict) -> str:
-        if args.json:
-            return json.dumps({"type": "verdict", **verdict.to_dict()})
-        name = label_name(verdict.label, guard.labels)
-        said = (
-            f"{name} {verdict.confidence:.3f}" if verdict.accepted else f"REJECTED {verdict.reason}"
-        )
-        votes = ", ".join(
-            "-" if vote is None else "none" if vote < 0 else label_name(vote, guard.labels)
-            for vote in verdict.view_labels
-        )
-        where = f"{verdict.source}#{verdict.sequence}"
-        return f"{where}  {said}  [{votes}]  {verdict.stage_ms.total:.1f} ms"
 
-    def broken(source: str, error: BlurvoteError) -> None:
-        summary.broken += 1
-        if args.json:
-            print(json.dumps({"type": "error", "source": source, "error": str(error)}))
-        print(f"blurvote: {error}", file=sys.stderr)
+class _Job:
+    """Takes sources through the guard, to stdout, the sink and the summary."""
 
-    def classify_all() -> None:
-        nonlocal sink
-        for uri in args.sources:
+    def __init__(self, args: argparse.Namespace, guard: Guard) -> None:
+        from blurvote.runtime.summary import Summary
+
+        self.args = args
+        self.guard = guard
+        self.summary = Summary()
+        self.sink: Sink | None = None
+        # On a terminal that also gets the verdicts, a progress line would only be in their way.
+        self.progress = sys.stderr.isatty() and (args.quiet or not sys.stdout.isatty())
+
+    def classify_all(self) -> None:
+        from blurvote.runtime.sources import open_source
+
+        for uri in self.args.sources:
+            if self._enough():
+                return
             try:
                 source = open_source(uri)
             except SourceError as error:
-                broken(uri, error)
+                self._broken(uri, error)
                 continue
-            try:
-                while args.max_frames is None or summary.frames < args.max_frames:
-                    try:
-                        frame = source.read()
-                        if frame is None:
-                            break
-                        verdict = guard.classify(frame)
-                    except BlurvoteError as error:
-                        broken(uri, error)
-                        continue
-                    summary.add(verdict)
-                    if not args.quiet:
-                        print(line_of(verdict), flush=True)
-                    if args.out:
-                        if sink is None:
-                            sink = open_sink(
-                                args.out, getattr(source, "frames_per_second", None) or 10
-                            )
-                        sink.write(
-                            annotate(frame, verdict, guard.defense, guard.labels), frame.source
-                        )
-                    if progress:
-                        known = f"/{source.total}" if source.total else ""
-                        rate = summary.frames_per_second
-                        print(
-                            f"\r{uri}: {frame.sequence + 1}{known}, {rate:.1f}/s ",
-                            end="",
-                            file=sys.stderr,
-                            flush=True,
-                        )
-            finally:
-                source.close()
+            with contextlib.closing(source):
+                self._classify(uri, source)
 
-    status = 0
-    try:
-        classify_all()
-    except KeyboardInterrupt:
-        status = INTERRUPTED
-    if progress:
-        print(file=sys.stderr)
-    if args.json:
-        print(
-            json.dumps(
-                {
-                    "type": "summary",
-                    "plan": guard.plan,
-                    "provider": guard.provider,
-                    **summary.to_dict(),
-                }
-            )
-        )
+    def _classify(self, uri: str, source: Source) -> None:
+        while not self._enough():
+            try:
+                frame = source.read()
+                if frame is None:
+                    return
+                verdict = self.guard.classify(frame)
+            except BlurvoteError as error:
+                self._broken(uri, error)
+                continue
+            self.summary.add(verdict)
+            if not self.args.quiet:
+                self._say(verdict)
+            if self.args.out:
+                self._draw(frame, verdict, source)
+            if self.progress:
+                known = f"/{source.total}" if source.total else ""
+                rate = f"{self.summary.frames_per_second:.1f}/s"
+                line = f"\r{uri}: {frame.sequence + 1}{known}, {rate} "
+                print(line, end="", file=sys.stderr, flush=True)
+
+    def _enough(self) -> bool:
+        return self.args.max_frames is not None and self.summary.frames >= self.args.max_frames
+
+    def _broken(self, uri: str, error: BlurvoteError) -> None:
+        self.summary.broken += 1
+        if self.args.json:
+            print(json.dumps({"type": "error", "source": uri, "error": str(error)}), flush=True)
+        print(f"blurvote: {error}", file=sys.stderr)
+
+    def _say(self, verdict: Verdict) -> None:
+        if self.args.json:
+            print(json.dumps({"type": "verdict", **verdict.to_dict()}), flush=True)
+        else:
+            print(_line(verdict, self.guard.labels), flush=True)
+
+    def _draw(self, frame: Frame, verdict: Verdict, source: Source) -> None:
+        from blurvote.runtime.annotate import annotate
+        from blurvote.runtime.sinks import open_sink
+
+        if self.sink is None:
+            self.sink = open_sink(self.args.out, source.frames_per_second or STILLS_PER_SECOND)
+        picture = annotate(frame, verdict, self.guard.defense, self.guard.labels)
+        self.sink.write(picture, frame.source)
+
+    def report(self) -> None:
+        """Prints the summary."""
+        if self.progress:
+            print(file=sys.stderr)
+        if self.args.json:
+            ran = {"plan": self.guard.plan, "provider": self.guard.provider}
+            print(json.dumps({"type": "summary", **ran, **self.summary.to_dict()}))
+        else:
+            print("\n".join(self.summary.lines()))
+            print(f"  plan {self.guard.plan}, provider {self.guard.provider}")
+
+    def close(self) -> None:
+        """Finishes the annotated output."""
+        if self.sink is not None:
+            self.sink.close()
+
+
+def _line(verdict: Verdict, labels: tuple[str, ...]) -> str:
+    """A verdict for people."""
+    from blurvote.runtime.annotate import label_name
+
+    if verdict.accepted:
+        said = f"{label_name(verdict.label, labels)} {verdict.confidence:.3f}"
     else:
-        print("\n".join(summary.lines()))
-        print(f"  plan {guard.plan}, provider {guard.provider}")
-    if sink is not None:
-        sink.close()
-    return status or (INPUT_BROKEN if summary.broken else 0)
+        said = f"REJECTED {verdict.reason}"
+    votes = ", ".join(
+        "-" if vote is None else "none" if vote < 0 else label_name(vote, labels)
+        for vote in verdict.view_labels
+    )
+    where = f"{verdict.source}#{verdict.sequence}"
+    return f"{where}  {said}  [{votes}]  {verdict.stage_ms.total:.1f} ms"
 
 
 COMMAND = Command(

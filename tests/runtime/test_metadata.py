@@ -1,0 +1,100 @@
+"""A guard's metadata: written and read back, and what is said where it is not as written."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from blurvote.runtime import Defense, GuardError, GuardMetadata
+
+GOOD = GuardMetadata("views", Defense(), ("a", "b"), None, {"source": "x"}, {"passed": True})
+values = st.dictionaries(st.text(), st.text() | st.integers() | st.lists(st.booleans()))
+
+
+@settings(deadline=None)
+@given(
+    kind=st.sampled_from(["views", "frames"]),
+    labels=st.lists(st.text()),
+    size=st.none() | st.tuples(st.integers(1, 9999), st.integers(1, 9999)),
+    provenance=values,
+    parity=values,
+)
+def test_what_is_written_is_read_back(
+    kind: Any, labels: list[str], size: Any, provenance: Any, parity: Any
+) -> None:
+    written = GuardMetadata(kind, Defense(), tuple(labels), size, provenance, parity)
+    entries = written.to_map()
+    assert all(key.startswith("blurvote.") for key in entries)
+    assert GuardMetadata.from_map(entries, "g.onnx") == written
+
+
+def test_entries_of_others_are_left_alone() -> None:
+    entries = {"author": "somebody", **GOOD.to_map(), "blurvote.later": "?"}
+    assert GuardMetadata.from_map(entries, "g.onnx") == GOOD
+
+
+def refusal(changes: dict[str, str | None]) -> str:
+    entries: dict[str, Any] = {**GOOD.to_map(), **changes}
+    with pytest.raises(GuardError) as caught:
+        GuardMetadata.from_map({k: v for k, v in entries.items() if v is not None}, "g.onnx")
+    return str(caught.value)
+
+
+def test_a_model_that_is_no_guard() -> None:
+    assert refusal({"blurvote.defense": None}) == (
+        "g.onnx is not a guard: its ONNX metadata has no blurvote.defense entry. "
+        "Turn the model into a guard first: blurvote export g.onnx -o guard.onnx"
+    )
+
+
+@pytest.mark.parametrize("name", ["kind", "labels", "frame_size", "provenance", "parity"])
+def test_a_missing_entry(name: str) -> None:
+    assert refusal({f"blurvote.{name}": None}) == (
+        f"g.onnx has no blurvote.{name} entry in its guard metadata; export it again"
+    )
+
+
+@pytest.mark.parametrize("name", ["kind", "labels", "frame_size", "provenance", "parity"])
+def test_an_entry_that_is_not_json(name: str) -> None:
+    said = refusal({f"blurvote.{name}": "{"})
+    assert said.startswith("g.onnx has broken guard metadata (")
+    assert said.endswith("); export it again")
+
+
+WRONG: list[tuple[str, Any, str]] = [
+    *(("kind", bad, "'views' or 'frames'") for bad in ("images", None, 1, ["views"])),
+    *(("labels", bad, "a list of texts") for bad in ("abc", 5, None, {"0": "a"}, ["a", 1])),
+    *(
+        ("frame_size", bad, "[height, width] in pixels, or null")
+        for bad in (5, "12", [5], [1, 2, 3], [0, 5], [1.0, 2.0], [True, True], {})
+    ),
+    *(("provenance", bad, "an object") for bad in (None, [], "x")),
+    *(("parity", bad, "an object") for bad in (None, [], "x")),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "expected"), WRONG)
+def test_an_entry_of_the_wrong_kind(name: str, value: Any, expected: str) -> None:
+    assert refusal({f"blurvote.{name}": json.dumps(value)}) == (
+        f"g.onnx has blurvote.{name} = {value!r} in its guard metadata; expected {expected}. "
+        "Export it again"
+    )
+
+
+NEWER = json.dumps({**json.loads(Defense().to_json()), "schema_version": 2})
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "the defence is not valid JSON: "),
+        (NEWER, "the defence has schema_version 2; this blurvote reads 1: install the blurvote "),
+        (Defense().to_json().replace('"sigma": 1.0', '"sigma": -1'), "Defense.sigma is -1; exp"),
+    ],
+)
+def test_a_broken_defence_is_told_with_the_file(text: str, said: str) -> None:
+    assert refusal({"blurvote.defense": text}).startswith(f"g.onnx has a broken defence: {said}")
