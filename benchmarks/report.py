@@ -39,7 +39,7 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
 
 def machine() -> dict[str, Any]:
     """What the numbers of this run depend on besides the code."""
-    versions = {}
+    versions: dict[str, str | None] = {}
     for package in _PACKAGES:
         try:
             versions[package] = version(package)

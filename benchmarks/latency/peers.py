@@ -50,24 +50,27 @@ def opencv_area_views(frame: NDArray[np.uint8]) -> NDArray[np.float32]:
     views = np.empty((3, 3, 224, 224), np.float32)
     for k in BLOG.passes:
         if k:
-            frame = cv2.GaussianBlur(frame, _KERNEL, 1.0).astype(np.uint8, copy=False)
+            frame = _blur(frame)
         small = _crop(cv2.resize(frame, _target(frame), interpolation=cv2.INTER_AREA))
         views[k] = ((small.astype(np.float32) / 255 - _MEAN) / _STD).transpose(2, 0, 1)
     return views
 
 
-def opencv_fastest_views(frame: NDArray[np.uint8]) -> NDArray[np.float32]:
+def opencv_fastest_views(frame: NDArray[np.uint8]) -> Any:
     """OpenCV's fastest way: INTER_LINEAR, which aliases, and one blob for the three views."""
     crops = []
     for k in BLOG.passes:
         if k:
-            frame = cv2.GaussianBlur(frame, _KERNEL, 1.0).astype(np.uint8, copy=False)
+            frame = _blur(frame)
         crops.append(_crop(cv2.resize(frame, _target(frame), interpolation=cv2.INTER_LINEAR)))
     parameters = cv2.dnn.Image2BlobParams()
     parameters.scalefactor = tuple(1 / (255 * s) for s in BLOG.std)
     parameters.mean = tuple(255 * m for m in BLOG.mean)
-    blob: NDArray[np.float32] = cv2.dnn.blobFromImagesWithParams(crops, parameters)
-    return blob
+    return cv2.dnn.blobFromImagesWithParams(crops, parameters)
+
+
+def _blur(frame: NDArray[np.uint8]) -> Any:
+    return cv2.GaussianBlur(frame, _KERNEL, 1.0)
 
 
 def _target(frame: NDArray[np.uint8]) -> tuple[int, int]:

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from blurvote.benchmarks.latency import peers
 from blurvote.benchmarks.report import add_output_options, publish, table
 from blurvote.benchmarks.timing import interleave
 from blurvote.runtime import Guard, majority_vote
+from blurvote.runtime.demo.scenes import add_noise
 from blurvote.runtime.engine import Engine
 from blurvote.runtime.errors import SourceError
 from blurvote.runtime.sources import open_source
@@ -107,14 +109,14 @@ def measure(
     for name, (height, width) in SIZES.items():
         agree, differ = pick_frames(plans["cascade"], images, height, width)
         ways: dict[str, Callable[[], Any]] = {
-            "undefended": lambda f=agree: undefended.classify(f),
-            "guard, cascade, views agree": lambda f=agree: plans["cascade"].classify(f),
-            "guard, cascade, views differ": lambda f=differ: plans["cascade"].classify(f),
-            "guard, batched": lambda f=agree: plans["batched"].classify(f),
-            "OpenCV fastest + ONNX Runtime": lambda f=agree: opencv_and_ort(undefended.engine, f),
+            "undefended": partial(undefended.classify, agree),
+            "guard, cascade, views agree": partial(plans["cascade"].classify, agree),
+            "guard, cascade, views differ": partial(plans["cascade"].classify, differ),
+            "guard, batched": partial(plans["batched"].classify, agree),
+            "OpenCV fastest + ONNX Runtime": partial(opencv_and_ort, undefended.engine, agree),
         }
         if model is not None:
-            ways[f"the blog's code, torch {torch_name}"] = lambda f=agree: blog_code(model, f)
+            ways[f"the blog's code, torch {torch_name}"] = partial(blog_code, model, agree)
         times = interleave(ways, rounds=rounds, calls=3, pause_s=0.05)
         verdict = plans["batched"].classify(agree)
         sizes[name] = {
@@ -134,16 +136,17 @@ def pick_frames(
 ) -> tuple[Pixels, Pixels]:
     """A frame of that size whose first two views agree, and a noisy one where they differ."""
     random = np.random.default_rng(0)
-    agree = differ = None
+    agree: Pixels | None = None
+    differ: Pixels | None = None
     for image in images:
-        frame = cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC)
-        noisy = frame + random.normal(0, 0.3 * 255, frame.shape)
-        if agree is None and guard.classify(frame.astype(np.uint8)).disagreement is False:
-            agree = frame.astype(np.uint8)
-        if differ is None:
-            frame = noisy.round().clip(0, 255).astype(np.uint8)
-            if guard.classify(frame).disagreement:
-                differ = frame
+        frame = np.asarray(
+            cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8
+        )
+        if agree is None and guard.classify(frame).disagreement is False:
+            agree = frame
+        noisy = add_noise(frame, 0.3, random)
+        if differ is None and guard.classify(noisy).disagreement:
+            differ = noisy
         if agree is not None and differ is not None:
             return agree, differ
     raise SourceError("no image whose views agree, or none that differ under noise")
@@ -168,9 +171,9 @@ def over_stills(
     for image in images:
         times = interleave(
             {
-                "undefended": lambda f=image: undefended.classify(f),
-                "cascade": lambda f=image: plans["cascade"].classify(f),
-                "batched": lambda f=image: plans["batched"].classify(f),
+                "undefended": partial(undefended.classify, image),
+                "cascade": partial(plans["cascade"].classify, image),
+                "batched": partial(plans["batched"].classify, image),
             },
             rounds=1,
             calls=2,

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import cv2
@@ -70,8 +71,7 @@ def measure(height: int, width: int, rounds: int) -> dict[str, Any]:
     out = np.empty((3, 3, 224, 224), np.float32)
     top, left, bottom, right = _needed(builders["blurvote, 1 thread"], height, width)
     ways: dict[str, Callable[[], Any]] = {
-        name: (lambda builder=builder: builder.build(frame, out))
-        for name, builder in builders.items()
+        name: partial(builder.build, frame, out) for name, builder in builders.items()
     }
     ways |= {
         "OpenCV fastest (aliased)": lambda: peers.opencv_fastest_views(frame),

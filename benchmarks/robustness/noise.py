@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from blurvote.benchmarks.report import add_output_options, publish, table
 from blurvote.runtime import ViewBuilder, majority_vote
 from blurvote.runtime.decision import softmax
+from blurvote.runtime.demo.scenes import add_noise
 from blurvote.runtime.engine import Engine
 from blurvote.runtime.errors import SourceError
 from blurvote.runtime.metadata import GuardMetadata
@@ -86,21 +87,11 @@ def run(
         for sigma in sigmas:
             # One stream per image and level: adding a level changes no other figure.
             random = np.random.default_rng([seed, n, round(sigma * 1e6)])
-            noisy = add_noise(pixels, sigma, random)
+            noisy = add_noise(pixels, sigma, random) if sigma else pixels
             collected[sigma].append(engine.run(builder.build(noisy, colour="bgr"))[0])
         if sys.stderr.isatty():
             print(f"\r{n + 1}/{len(files)} images", end="", file=sys.stderr, flush=True)
     return {sigma: np.stack(values) for sigma, values in collected.items()}
-
-
-def add_noise(
-    pixels: NDArray[np.uint8], sigma: float, random: np.random.Generator
-) -> NDArray[np.uint8]:
-    """`(H, W, 3)` uint8 with Gaussian noise of `sigma` in [0, 1] units, clamped and rounded."""
-    if sigma == 0:
-        return pixels
-    noisy = pixels + random.normal(0, 255 * sigma, pixels.shape)
-    return noisy.round().clip(0, 255).astype(np.uint8)
 
 
 def score(logits: NDArray[np.float32], truth: NDArray[np.int64]) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
@@ -86,7 +86,7 @@ def _examples(
     picture: NDArray[np.uint8], clip: Sequence[ClipFrame], levels: Sequence[Level], top: int
 ) -> None:
     """A frame that the vote saves, one it rejects, and one it gets wrong: where each exists."""
-    kinds = (
+    kinds: tuple[tuple[str, Callable[[Level], NDArray[np.bool_]]], ...] = (
         (
             "saved by the vote",
             lambda level: (level.votes[:, 0] != level.truth) & (level.verdicts == level.truth),

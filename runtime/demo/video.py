@@ -143,5 +143,7 @@ def _timeline(
 
 def _pixels(view: NDArray[np.float32], defense: Defense) -> NDArray[np.uint8]:
     """A normalised (3, h, w) view as a BGR picture again."""
-    rgb = view.transpose(1, 2, 0) * np.float32(defense.std) + np.float32(defense.mean)
-    return (rgb[..., ::-1] * 255).round().clip(0, 255).astype(np.uint8)
+    std, mean = (np.array(values, np.float32) for values in (defense.std, defense.mean))
+    rgb = view.transpose(1, 2, 0) * std + mean
+    bytes_: NDArray[np.uint8] = (rgb[..., ::-1] * 255).round().clip(0, 255).astype(np.uint8)
+    return bytes_
