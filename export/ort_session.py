@@ -1,0 +1,62 @@
+"""ONNX Runtime sessions over graphs in memory, for checks at export time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from blurvote.runtime.engine import import_onnxruntime
+from blurvote.runtime.errors import ExportError
+from blurvote.runtime.machine import usable_cores
+
+__all__ = ["Session"]
+
+
+class Session:
+    """A graph, loaded on the CPU and ready to run.
+
+    Args:
+        proto: the graph; it is not changed.
+        origin: how to call it in errors.
+
+    Raises:
+        ExportError: ONNX Runtime cannot load it.
+        ProviderError: onnxruntime is not installed.
+    """
+
+    def __init__(self, proto: onnx.ModelProto, origin: str) -> None:
+        ort = import_onnxruntime()
+        options = ort.SessionOptions()
+        options.log_severity_level = 4  # failures arrive as exceptions; nothing else is of interest
+        options.intra_op_num_threads = usable_cores()
+        self._origin = origin
+        try:
+            self._session = ort.InferenceSession(
+                proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # pybind's exceptions have no common base
+            raise ExportError(
+                f"ONNX Runtime cannot load {origin}: {_one_line(error)}"
+            ) from error
+        self.input_name: str = self._session.get_inputs()[0].name
+
+    def run(self, batch: NDArray[Any], *outputs: str) -> list[NDArray[Any]]:
+        """The named outputs (none named: all) for the one input `batch`.
+
+        Raises:
+            ExportError: ONNX Runtime failed.
+        """
+        try:
+            results = self._session.run(list(outputs) or None, {self.input_name: batch})
+        except Exception as error:
+            raise ExportError(
+                f"{self._origin} fails on an input of shape {batch.shape}: {_one_line(error)}"
+            ) from error
+        return [np.asarray(result) for result in results]
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
