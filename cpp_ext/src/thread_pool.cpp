@@ -25,13 +25,15 @@ void ThreadPool::run(int count, const std::function<void(int, int)>& task) {
         task_ = &task;
         count_ = count;
         next_ = 0;
-        busy_ = static_cast<int>(workers_.size());
-        ++generation_;
+        open_ = true;
+        ++run_;
     }
     if (!workers_.empty()) start_.notify_all();
     drain(0);
+    // Everything has been handed out: wait for those who took some, not for those still waking up.
     std::unique_lock<std::mutex> lock(mutex_);
-    finish_.wait(lock, [this] { return busy_ == 0; });
+    open_ = false;
+    finish_.wait(lock, [this] { return working_ == 0; });
 }
 
 void ThreadPool::work(int thread) {
@@ -39,13 +41,14 @@ void ThreadPool::work(int thread) {
     for (;;) {
         {
             std::unique_lock<std::mutex> lock(mutex_);
-            start_.wait(lock, [&] { return stop_ || generation_ != seen; });
+            start_.wait(lock, [&] { return stop_ || (open_ && run_ != seen); });
             if (stop_) return;
-            seen = generation_;
+            seen = run_;
+            ++working_;
         }
         drain(thread);
         std::lock_guard<std::mutex> lock(mutex_);
-        if (--busy_ == 0) finish_.notify_one();
+        if (--working_ == 0) finish_.notify_one();
     }
 }
 

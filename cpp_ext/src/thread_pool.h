@@ -34,8 +34,9 @@ class ThreadPool {
     const std::function<void(int, int)>* task_ = nullptr;
     std::atomic<int> next_{0};
     int count_ = 0;
-    int busy_ = 0;
-    unsigned long generation_ = 0;
+    int working_ = 0;    // workers inside the current run
+    bool open_ = false;  // whether a worker that wakes up may still join it
+    unsigned long run_ = 0;
     bool stop_ = false;
 };
 
