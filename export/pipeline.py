@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from blurvote.export.backbone import Backbone, normalise
 from blurvote.export.classifier import Classifier, ModelOptions
@@ -19,6 +19,9 @@ from blurvote.export.writer import check_target, write_guard
 from blurvote.runtime.defense import Defense
 from blurvote.runtime.errors import ExportError
 from blurvote.runtime.metadata import GuardMetadata
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["ExportReport", "export_guard"]
 
@@ -49,7 +52,7 @@ class ExportReport:
 
 
 def export_guard(
-    model: str | Path,
+    model: str | Path | torch.nn.Module,
     output: str | Path,
     *,
     kind: Literal["views", "frames"] = "views",
@@ -62,7 +65,8 @@ def export_guard(
     """Turns a classifier into a guard, and writes it if it computes what the classifier does.
 
     Args:
-        model: `torchvision:NAME`, `package.module:factory`, or the path of an ONNX file.
+        model: `torchvision:NAME`, `package.module:factory`, the path of an ONNX file, or a
+            `torch.nn.Module`, whose attribute `classes` may name its classes.
         output: the guard to write. A guard that is there is replaced.
         kind: `"views"` takes views that blurvote builds; `"frames"` takes uint8 frames and needs
             nothing but an ONNX runtime.
@@ -87,8 +91,8 @@ def export_guard(
     check_target(path, overwrite)
     wanted = _wanted_crop(defense)
 
-    say(f"loading {model}")
-    classifier = resolve(str(model), options.weights, wanted)
+    say(f"loading {model if isinstance(model, (str, Path)) else type(model).__qualname__}")
+    classifier = resolve(model, options.weights, wanted)
     say("turning it into a backbone and trying batches of 1, 2 and 3")
     backbone = normalise(classifier, options, wanted)
     metadata = GuardMetadata(

@@ -104,8 +104,27 @@ def load_factory(target: str, crop: tuple[int, int]) -> Classifier:
         raise ExportError(
             f"{target}() returned {type(module).__qualname__}; expected a torch.nn.Module"
         )
+    return load_module(module, target, crop)
+
+
+def load_module(module: Any, origin: str, crop: tuple[int, int]) -> Classifier:
+    """The classifier that a `torch.nn.Module` is; its attribute `classes` may name the classes.
+
+    Args:
+        module: `(N, 3, *crop)` float32 views to `(N, C)` logits.
+        origin: how to call it in messages and in the guard's provenance.
+        crop: `(height, width)` of the views that it takes, in pixels.
+
+    Raises:
+        ExportError: it is no module, or cannot be converted.
+    """
+    if not isinstance(module, _import("torch").nn.Module):
+        raise ExportError(
+            f"the model is of type {type(module).__qualname__}; expected a torch.nn.Module, or the "
+            "name of a model"
+        )
     labels = tuple(str(label) for label in getattr(module, "classes", ()))
-    return _convert(module, target, {"source": target}, {"crop": crop}, labels)
+    return _convert(module, origin, {"source": origin}, {"crop": crop}, labels)
 
 
 def _import(name: str) -> Any:

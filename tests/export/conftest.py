@@ -81,7 +81,10 @@ def small_model(
         opsets.append(helper.make_opsetid(operator[0], 1))
     model = helper.make_model(
         helper.make_graph(
-            nodes, "small", [helper.make_tensor_value_info("x", element, shape_in)], results,
+            nodes,
+            "small",
+            [helper.make_tensor_value_info("x", element, shape_in)],
+            results,
             tensors,
         ),
         opset_imports=opsets,

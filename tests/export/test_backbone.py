@@ -21,34 +21,72 @@ from blurvote.runtime import ExportError
 CASES: list[tuple[str, dict[str, Any], ModelOptions, tuple[str, ...]]] = [
     ("usual", {}, ModelOptions(), ()),
     ("fixed batch, Flatten", {"batch": 1}, ModelOptions(), ("batch fixed to 1 made dynamic",)),
-    ("fixed batch, Reshape", {"batch": 1, "flatten": "Reshape"}, ModelOptions(),
-     ("batch fixed to 1 made dynamic",)),
-    ("fixed batch, Reshape -1", {"batch": 1, "flatten": "Reshape -1"}, ModelOptions(),
-     ("batch fixed to 1 made dynamic",)),
-    ("batch of 4", {"batch": 4, "flatten": "Reshape"}, ModelOptions(),
-     ("batch fixed to 4 made dynamic",)),
-    ("channels last", {"layout": "nhwc"}, ModelOptions(),
-     ("views transposed to the model's channels-last layout",)),
-    ("channels last, said", {"layout": "nhwc"}, ModelOptions(layout="nhwc"),
-     ("views transposed to the model's channels-last layout",)),
+    (
+        "fixed batch, Reshape",
+        {"batch": 1, "flatten": "Reshape"},
+        ModelOptions(),
+        ("batch fixed to 1 made dynamic",),
+    ),
+    (
+        "fixed batch, Reshape -1",
+        {"batch": 1, "flatten": "Reshape -1"},
+        ModelOptions(),
+        ("batch fixed to 1 made dynamic",),
+    ),
+    (
+        "batch of 4",
+        {"batch": 4, "flatten": "Reshape"},
+        ModelOptions(),
+        ("batch fixed to 4 made dynamic",),
+    ),
+    (
+        "channels last",
+        {"layout": "nhwc"},
+        ModelOptions(),
+        ("views transposed to the model's channels-last layout",),
+    ),
+    (
+        "channels last, said",
+        {"layout": "nhwc"},
+        ModelOptions(layout="nhwc"),
+        ("views transposed to the model's channels-last layout",),
+    ),
     ("BGR", {}, ModelOptions(channels="bgr"), ("channels reversed to the model's B, G, R",)),
-    ("softmax", {"tail": "Softmax"}, ModelOptions(),
-     ("probabilities turned into logits by their logarithm",)),
-    ("softmax, said", {"tail": "Softmax"}, ModelOptions(output="probabilities"),
-     ("probabilities turned into logits by their logarithm",)),
+    (
+        "softmax",
+        {"tail": "Softmax"},
+        ModelOptions(),
+        ("probabilities turned into logits by their logarithm",),
+    ),
+    (
+        "softmax, said",
+        {"tail": "Softmax"},
+        ModelOptions(output="probabilities"),
+        ("probabilities turned into logits by their logarithm",),
+    ),
     ("softmax, taken as logits", {"tail": "Softmax"}, ModelOptions(output="logits"), ()),
     ("log-softmax", {"tail": "LogSoftmax"}, ModelOptions(), ()),
     ("trailing ones", {"flatten": "none"}, ModelOptions(), ()),
-    ("float16", {"element": TensorProto.FLOAT16}, ModelOptions(),
-     ("views cast to the model's float16",)),
+    (
+        "float16",
+        {"element": TensorProto.FLOAT16},
+        ModelOptions(),
+        ("views cast to the model's float16",),
+    ),
     ("two outputs", {"outputs": 2}, ModelOptions(output_name="y"), ()),
     ("opset 11", {"opset": 11, "batch": 1}, ModelOptions(), ("batch fixed to 1 made dynamic",)),
     ("dynamic size", {"size": "S"}, ModelOptions(), ()),
-    ("all at once", {"layout": "nhwc", "batch": 2, "flatten": "Reshape -1", "tail": "Softmax"},
-     ModelOptions(channels="bgr"),
-     ("batch fixed to 2 made dynamic", "channels reversed to the model's B, G, R",
-      "views transposed to the model's channels-last layout",
-      "probabilities turned into logits by their logarithm")),
+    (
+        "all at once",
+        {"layout": "nhwc", "batch": 2, "flatten": "Reshape -1", "tail": "Softmax"},
+        ModelOptions(channels="bgr"),
+        (
+            "batch fixed to 2 made dynamic",
+            "channels reversed to the model's B, G, R",
+            "views transposed to the model's channels-last layout",
+            "probabilities turned into logits by their logarithm",
+        ),
+    ),
 ]
 
 
@@ -58,7 +96,9 @@ CASES: list[tuple[str, dict[str, Any], ModelOptions, tuple[str, ...]]] = [
     ids=[case[0] for case in CASES],
 )
 def test_computes_what_the_model_computes(
-    save_model: Callable[..., Path], model: dict[str, Any], options: ModelOptions,
+    save_model: Callable[..., Path],
+    model: dict[str, Any],
+    options: ModelOptions,
     adaptations: tuple[str, ...],
 ) -> None:
     path = save_model(**model)
@@ -77,9 +117,13 @@ def test_computes_what_the_model_computes(
     given = given.astype(np.float16 if half else np.float32)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     count = model.get("batch", 1) if isinstance(model.get("batch", 1), int) else 1
-    expected = np.concatenate(
-        [session.run(["y"], {"x": np.stack([view] * count)})[0][:1] for view in given]
-    ).reshape(3, 5).astype(np.float64)
+    expected = (
+        np.concatenate(
+            [session.run(["y"], {"x": np.stack([view] * count)})[0][:1] for view in given]
+        )
+        .reshape(3, 5)
+        .astype(np.float64)
+    )
     if model.get("tail") == "Softmax" and options.output != "logits":
         expected = np.log(expected + 1e-37)
     span = np.ptp(expected)
@@ -114,28 +158,51 @@ def test_drops_what_the_classes_do_not_need(save_model: Callable[..., Path]) -> 
 
 
 REFUSED: list[tuple[dict[str, Any], ModelOptions, tuple[int, int] | None, str]] = [
-    ({"outputs": 2}, ModelOptions(), None,
-     "{path} has 2 outputs (y float (N, 5), features float (N, 8, ?, ?)); choose the one that "
-     "holds the classes with --output-name"),
-    ({}, ModelOptions(output_name="z"), None,
-     "{path} has no output called 'z'; it has y float (N, 5)"),
-    ({}, ModelOptions(), (64, 64),
-     "{path} takes pictures of 32x32 px, not 64x64 px; leave --crop out, or export the model for "
-     "that size"),
-    ({}, ModelOptions(layout="nhwc"), None,
-     "{path} takes float (N, 3, 32, 32): 32 channels as nhwc; expected 3. Another order is chosen "
-     "with --layout"),
-    ({"operator": ("com.example", "Relu6")}, ModelOptions(), None,
-     "{path} uses operators outside the ONNX standard: com.example.Relu6. A guard must run "
-     "anywhere; export the model without them (for ONNX Runtime's own optimisations: from the "
-     "file before it was optimised)"),
+    (
+        {"outputs": 2},
+        ModelOptions(),
+        None,
+        "{path} has 2 outputs (y float (N, 5), features float (N, 8, ?, ?)); choose the one that "
+        "holds the classes with --output-name",
+    ),
+    (
+        {},
+        ModelOptions(output_name="z"),
+        None,
+        "{path} has no output called 'z'; it has y float (N, 5)",
+    ),
+    (
+        {},
+        ModelOptions(),
+        (64, 64),
+        "{path} takes pictures of 32x32 px, not 64x64 px; leave --crop out, or export the model "
+        "for that size",
+    ),
+    (
+        {},
+        ModelOptions(layout="nhwc"),
+        None,
+        "{path} takes float (N, 3, 32, 32): 32 channels as nhwc; expected 3. Another order is "
+        "chosen with --layout",
+    ),
+    (
+        {"operator": ("com.example", "Relu6")},
+        ModelOptions(),
+        None,
+        "{path} uses operators outside the ONNX standard: com.example.Relu6. A guard must run "
+        "anywhere; export the model without them (for ONNX Runtime's own optimisations: from the "
+        "file before it was optimised)",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("model", "options", "crop", "text"), REFUSED, ids=lambda case: "")
 def test_refuses(
-    save_model: Callable[..., Path], model: dict[str, Any], options: ModelOptions,
-    crop: tuple[int, int] | None, text: str,
+    save_model: Callable[..., Path],
+    model: dict[str, Any],
+    options: ModelOptions,
+    crop: tuple[int, int] | None,
+    text: str,
 ) -> None:
     path = save_model(**model)
     with pytest.raises(ExportError) as caught:
@@ -195,20 +262,39 @@ def batch_in_sums(model: onnx.ModelProto) -> None:
 
 
 EDITED: list[tuple[Callable[[onnx.ModelProto], None], str]] = [
-    (two_inputs, "{path} has 2 inputs (x float (N, 3, 32, 32), s float (1)); expected one, the "
-     "pictures. Make the others constants in the model"),
-    (bytes_in, "{path} takes uint8 (N, 3, 32, 32); a guard feeds it normalised float views. Export "
-     "the model with a float input, before its quantisation or scaling node"),
-    (rows_in, "{path} takes float (N, 3); expected pictures: a float tensor (N, 3, H, W) or "
-     "(N, H, W, 3)"),
-    (grey_in, "{path} takes float (N, 1, 32, 32); expected 3 colour channels, as (N, 3, H, W) or "
-     "(N, H, W, 3)"),
-    (picture_out, "{path} gives float (N, 8, 15, 15); expected the scores of a classifier: float "
-     "(N, C)"),
-    (one_class, "{path} gives an output of shape (1, 1) for 1 picture(s); expected the scores of a "
-     "classifier: (N, C) with C >= 2"),
-    (batch_in_sums, "{path} is dynamic in its batch dimension, but cannot run several views at "
-     "once: in a batch of 2, logits differ by "),
+    (
+        two_inputs,
+        "{path} has 2 inputs (x float (N, 3, 32, 32), s float (1)); expected one, the "
+        "pictures. Make the others constants in the model",
+    ),
+    (
+        bytes_in,
+        "{path} takes uint8 (N, 3, 32, 32); a guard feeds it normalised float views. Export "
+        "the model with a float input, before its quantisation or scaling node",
+    ),
+    (
+        rows_in,
+        "{path} takes float (N, 3); expected pictures: a float tensor (N, 3, H, W) or (N, H, W, 3)",
+    ),
+    (
+        grey_in,
+        "{path} takes float (N, 1, 32, 32); expected 3 colour channels, as (N, 3, H, W) or "
+        "(N, H, W, 3)",
+    ),
+    (
+        picture_out,
+        "{path} gives float (N, 8, 15, 15); expected the scores of a classifier: float (N, C)",
+    ),
+    (
+        one_class,
+        "{path} gives an output of shape (1, 1) for 1 picture(s); expected the scores of a "
+        "classifier: (N, C) with C >= 2",
+    ),
+    (
+        batch_in_sums,
+        "{path} is dynamic in its batch dimension, but cannot run several views at "
+        "once: in a batch of 2, logits differ by ",
+    ),
 ]
 
 
@@ -241,8 +327,11 @@ def test_refuses_a_fixed_batch_that_cannot_be_freed(save_model: Callable[..., Pa
 
 def test_refuses_logits_that_are_called_probabilities(save_model: Callable[..., Path]) -> None:
     path = save_model()
-    with pytest.raises(ExportError, match=r"does not give probabilities: on random input .*"
-                       r"Use --output logits"):
+    with pytest.raises(
+        ExportError,
+        match=r"does not give probabilities: on random input .*"
+        r"Use --output logits",
+    ):
         normalise(load_onnx(path), ModelOptions(output="probabilities"), None)
 
 

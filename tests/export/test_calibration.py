@@ -72,16 +72,17 @@ def test_a_views_guard(
         assert guard.defense.decision == "mean"
         assert guard.defense.threshold == report.threshold
         assert guard.metadata.provenance["calibration"]["coverage"] == report.coverage
-        accepted = sum(
-            guard.classify(draw_frame(60, 80, index)).accepted for index in range(COUNT)
-        )
+        accepted = sum(guard.classify(draw_frame(60, 80, index)).accepted for index in range(COUNT))
     assert accepted == round(12 * report.fitted_coverage + 12 * report.coverage)
 
 
 @pytest.mark.parametrize("decision", ["majority", "mean"])
 @pytest.mark.parametrize("kind", KINDS, ids=["fixed", "dynamic"])
 def test_a_frames_guard_gets_the_threshold_into_its_graph(
-    save_model: Callable[..., Path], pictures: Path, tmp_path: Path, kind: dict[str, Any],
+    save_model: Callable[..., Path],
+    pictures: Path,
+    tmp_path: Path,
+    kind: dict[str, Any],
     decision: str,
 ) -> None:
     path = tmp_path / "guard.onnx"
@@ -153,19 +154,32 @@ def test_a_single_view_frames_guard_is_refused(
 @pytest.mark.parametrize(
     ("changes", "error", "text"),
     [
-        ({"coverage": 0.0}, ExportError,
-         "coverage is 0.0; expected a number above 0 and at most 1"),
-        ({"guard": "absent.onnx"}, GuardError,
-         "absent.onnx is not a file; expected a guard written by blurvote export"),
+        (
+            {"coverage": 0.0},
+            ExportError,
+            "coverage is 0.0; expected a number above 0 and at most 1",
+        ),
+        (
+            {"guard": "absent.onnx"},
+            GuardError,
+            "absent.onnx is not a file; expected a guard written by blurvote export",
+        ),
         ({"images": "absent"}, ExportError, "there is no folder of pictures at absent"),
-        ({"labels": "absent.tsv"}, ExportError,
-         "cannot read the labels in absent.tsv: [Errno 2] No such file or directory: 'absent.tsv'"),
+        (
+            {"labels": "absent.tsv"},
+            ExportError,
+            "cannot read the labels in absent.tsv: [Errno 2] No such file or directory: "
+            "'absent.tsv'",
+        ),
     ],
     ids=lambda case: "",
 )
 def test_refuses(
-    make_guard: Callable[..., Path], pictures: Path, changes: dict[str, Any],
-    error: type[Exception], text: str,
+    make_guard: Callable[..., Path],
+    pictures: Path,
+    changes: dict[str, Any],
+    error: type[Exception],
+    text: str,
 ) -> None:
     given = {"guard": make_guard(), "images": pictures, "coverage": 0.9, **changes}
     with pytest.raises(error) as caught:
@@ -187,8 +201,11 @@ def test_refuses_too_few_pictures_and_labels_that_do_not_fit(
     for text, reason in (
         ("a.png\t1\nb.png", r"line 2 of .*truth.tsv is 'b.png'; expected a file, a tab and a"),
         ("file\tindex\n", r"truth.tsv holds no labels; expected lines of file, tab, class index"),
-        ("a.png\t1\n", r"no file that .*truth.tsv names is in .*; expected lines such as "
-         r"01.png<TAB>0"),
+        (
+            "a.png\t1\n",
+            r"no file that .*truth.tsv names is in .*; expected lines such as "
+            r"01.png<TAB>0",
+        ),
     ):
         truth.write_text(text)
         with pytest.raises(ExportError, match=reason):

@@ -23,7 +23,8 @@ def model_of(
     """`x` (batch, 4) to `y`; not checked, so that shapes may be left out."""
     return helper.make_model(
         helper.make_graph(
-            nodes, "g",
+            nodes,
+            "g",
             [helper.make_tensor_value_info("x", TensorProto.FLOAT, [batch, 4])],
             [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
             [numpy_helper.from_array(value, name) for name, value in tensors.items()],
@@ -35,8 +36,12 @@ def model_of(
 def test_equal_initializers_become_one_but_the_one_kept_apart() -> None:
     one = np.ones(4, np.float32)
     model = model_of(
-        [helper.make_node("Add", ["x", "a"], ["p"]), helper.make_node("Mul", ["p", "b"], ["q"]),
-         helper.make_node("Add", ["q", "c"], ["r"]), helper.make_node("Sub", ["r", "d"], ["y"])],
+        [
+            helper.make_node("Add", ["x", "a"], ["p"]),
+            helper.make_node("Mul", ["p", "b"], ["q"]),
+            helper.make_node("Add", ["q", "c"], ["r"]),
+            helper.make_node("Sub", ["r", "d"], ["y"]),
+        ],
         {"a": one, "b": one, "c": one.astype(np.float64), "d": one},
     )
     deduplicate_initializers(model, apart="d")
@@ -46,12 +51,17 @@ def test_equal_initializers_become_one_but_the_one_kept_apart() -> None:
 
 def test_values_that_a_subgraph_captures_stay_and_are_renamed() -> None:
     branch = helper.make_graph(
-        [helper.make_node("Identity", ["outer"], ["inner"])], "branch", [],
+        [helper.make_node("Identity", ["outer"], ["inner"])],
+        "branch",
+        [],
         [helper.make_tensor_value_info("inner", TensorProto.FLOAT, None)],
     )
     model = model_of(
-        [helper.make_node("Relu", ["x"], ["outer"]), helper.make_node("Relu", ["x"], ["waste"]),
-         helper.make_node("If", ["yes"], ["y"], then_branch=branch, else_branch=branch)],
+        [
+            helper.make_node("Relu", ["x"], ["outer"]),
+            helper.make_node("Relu", ["x"], ["waste"]),
+            helper.make_node("If", ["yes"], ["y"], then_branch=branch, else_branch=branch),
+        ],
         {"yes": np.array(True), "unused": np.zeros(3, np.float32)},
     )
     keep_reachable(model, "y")
@@ -82,13 +92,13 @@ def test_initializers_that_are_listed_as_inputs_are_no_longer() -> None:
         ([2], 0, [2]),
     ],
 )
-def test_reshapes_that_repeat_the_batch(
-    shape: list[int], allowzero: int, freed: list[int]
-) -> None:
+def test_reshapes_that_repeat_the_batch(shape: list[int], allowzero: int, freed: list[int]) -> None:
     model = model_of(
-        [helper.make_node("Reshape", ["x", "shape"], ["y"], allowzero=allowzero),
-         # Weights of the same shape are no pictures, and are left alone.
-         helper.make_node("Reshape", ["weights", "shape"], ["w"], allowzero=allowzero)],
+        [
+            helper.make_node("Reshape", ["x", "shape"], ["y"], allowzero=allowzero),
+            # Weights of the same shape are no pictures, and are left alone.
+            helper.make_node("Reshape", ["weights", "shape"], ["w"], allowzero=allowzero),
+        ],
         {"shape": np.array(shape, np.int64), "weights": np.zeros(8, np.float32)},
         batch=2,
     )

@@ -94,14 +94,24 @@ def guarded(path: Path) -> None:
 
 
 def outside(path: Path) -> None:
-    onnx.save(onnx.load(path), str(path), save_as_external_data=True, location="model.bin",
-              size_threshold=0)
+    onnx.save(
+        onnx.load(path),
+        str(path),
+        save_as_external_data=True,
+        location="model.bin",
+        size_threshold=0,
+    )
     (path.parent / "model.bin").unlink()
 
 
 def huge_outside(path: Path) -> None:
-    onnx.save(onnx.load(path), str(path), save_as_external_data=True, location="model.bin",
-              size_threshold=0)
+    onnx.save(
+        onnx.load(path),
+        str(path),
+        save_as_external_data=True,
+        location="model.bin",
+        size_threshold=0,
+    )
     os.truncate(path.parent / "model.bin", MAX_BYTES + 1)
 
 
@@ -109,24 +119,34 @@ REFUSED: list[tuple[Callable[[Path], None], str]] = [
     (truncated, "{path} is not an ONNX file, or is cut off (700 bytes read)"),
     (empty, "{path} is empty; expected an ONNX file"),
     (prose, "{path} is not an ONNX file, or is cut off (19 bytes read)"),
-    (zipped, "{path} is not ONNX; it looks like a PyTorch checkpoint. For a torchvision model: "
-     "blurvote export torchvision:NAME --weights {path}; else write a function that builds the "
-     "model and name it as package.module:factory"),
-    (absent, "there is no model at {path}. MODEL is a path of an ONNX file, torchvision:NAME or "
-     "package.module:factory"),
+    (
+        zipped,
+        "{path} is not ONNX; it looks like a PyTorch checkpoint. For a torchvision model: "
+        "blurvote export torchvision:NAME --weights {path}; else write a function that builds the "
+        "model and name it as package.module:factory",
+    ),
+    (
+        absent,
+        "there is no model at {path}. MODEL is a path of an ONNX file, torchvision:NAME or "
+        "package.module:factory",
+    ),
     (huge, "{path} has 2.1 GB; an ONNX file of more than 2 GB is not supported"),
     (guarded, "{path} is a guard already; export from the model it was made of"),
-    (outside, "{path} keeps its weights in other files, and {folder}/model.bin is missing: put it "
-     "back beside the model"),
-    (huge_outside, "{path} has 2.1 GB of weights in other files; a guard is one file, and one ONNX "
-     "file of more than 2 GB is not supported"),
+    (
+        outside,
+        "{path} keeps its weights in other files, and {folder}/model.bin is missing: put it "
+        "back beside the model",
+    ),
+    (
+        huge_outside,
+        "{path} has 2.1 GB of weights in other files; a guard is one file, and one ONNX "
+        "file of more than 2 GB is not supported",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("harm", "text"), REFUSED, ids=[case[0].__name__ for case in REFUSED])
-def test_refuses(
-    save_model: Callable[..., Path], harm: Callable[[Path], None], text: str
-) -> None:
+def test_refuses(save_model: Callable[..., Path], harm: Callable[[Path], None], text: str) -> None:
     path = save_model()
     harm(path)
     with pytest.raises(ExportError) as caught:
@@ -137,8 +157,13 @@ def test_refuses(
 def test_weights_in_other_files_are_brought_in(save_model: Callable[..., Path]) -> None:
     path = save_model()
     expected = onnx.load(path)
-    onnx.save(onnx.load(path), str(path), save_as_external_data=True, location="model.bin",
-              size_threshold=0)
+    onnx.save(
+        onnx.load(path),
+        str(path),
+        save_as_external_data=True,
+        location="model.bin",
+        size_threshold=0,
+    )
     proto = load_onnx(path).proto
     for tensor, original in zip(proto.graph.initializer, expected.graph.initializer, strict=True):
         assert onnx.numpy_helper.to_array(tensor).tolist() == (

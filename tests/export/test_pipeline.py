@@ -102,7 +102,8 @@ def test_the_file_is_what_it_promises(
             "view_labels": ("tensor(int64)", ["N", 3]),
         }
         assert (session.get_inputs()[0].name, session.get_inputs()[0].type) == (
-            "frames", "tensor(uint8)"
+            "frames",
+            "tensor(uint8)",
         )
 
 
@@ -122,16 +123,25 @@ def test_frames_guards_take_batches(save_model: Callable[..., Path], tmp_path: P
     [
         ({}, {}, Defense(resize=37, crop=(32, 32))),
         ({}, {"resize": 40}, Defense(resize=40, crop=(32, 32))),
-        ({"channels": "bgr"}, {"mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6)},
-         Defense(resize=37, crop=(32, 32), mean=(0.3, 0.2, 0.1), std=(0.6, 0.5, 0.4))),
+        (
+            {"channels": "bgr"},
+            {"mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6)},
+            Defense(resize=37, crop=(32, 32), mean=(0.3, 0.2, 0.1), std=(0.6, 0.5, 0.4)),
+        ),
         ({"channels": "bgr"}, {}, Defense(resize=37, crop=(32, 32))),
         ({}, Defense(resize=50, crop=(32, 32), sigma=2), Defense(resize=50, crop=32, sigma=2)),
-        ({}, {"fit": "stretch", "passes": (0, 3)},
-         Defense(resize=37, crop=(32, 32), fit="stretch", passes=(0, 3))),
+        (
+            {},
+            {"fit": "stretch", "passes": (0, 3)},
+            Defense(resize=37, crop=(32, 32), fit="stretch", passes=(0, 3)),
+        ),
     ],
 )
 def test_the_defence(
-    save_model: Callable[..., Path], tmp_path: Path, options: dict[str, Any], given: Any,
+    save_model: Callable[..., Path],
+    tmp_path: Path,
+    options: dict[str, Any],
+    given: Any,
     expected: Defense,
 ) -> None:
     report = export_guard(
@@ -168,7 +178,9 @@ def test_parity_frames_are_many_differing_and_the_same_every_time() -> None:
 
 @pytest.mark.parametrize("kind", KINDS, ids=["views", "fixed", "dynamic"])
 def test_nothing_is_written_when_the_guard_computes_something_else(
-    save_model: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    save_model: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     kind: dict[str, Any],
 ) -> None:
     honest = pipeline_module.normalise
@@ -194,7 +206,8 @@ def test_wrong_views_are_caught(
     from blurvote.export import parity
 
     monkeypatch.setattr(
-        parity, "build_views",
+        parity,
+        "build_views",
         lambda defense, frame: build_views(defense, frame) + 3e-5,
     )
     with pytest.raises(ParityError, match=r"the kernel's views are off by 3.*e-05 \(at most 1e-05"):
@@ -204,28 +217,49 @@ def test_wrong_views_are_caught(
 @pytest.mark.parametrize(
     ("options", "error", "text"),
     [
-        ({"kind": "frames"}, ExportError,
-         "a frames guard needs --frame-size HEIGHTxWIDTH, such as 1080x1920, or dynamic"),
-        ({"frame_size": (60, 80)}, ExportError,
-         "a views guard takes frames of any size, so it has no frame size; leave --frame-size out, "
-         "or use --input frames"),
+        (
+            {"kind": "frames"},
+            ExportError,
+            "a frames guard needs --frame-size HEIGHTxWIDTH, such as 1080x1920, or dynamic",
+        ),
+        (
+            {"frame_size": (60, 80)},
+            ExportError,
+            "a views guard takes frames of any size, so it has no frame size; leave --frame-size "
+            "out, or use --input frames",
+        ),
         ({"kind": "both"}, ExportError, "kind is 'both'; expected 'views' or 'frames'"),
-        ({"kind": "frames", "frame_size": (2, 80)}, DefenseError,
-         "frames of 80x2 px: a height of 2 px cannot be blurred by 5 taps: reflection at the "
-         "border needs more than 2 px"),
-        ({"options": ModelOptions(labels=("a",))}, ExportError,
-         "1 labels were given, but {path} has 5 classes"),
-        ({"defense": {"kernel_size": 4}}, DefenseError,
-         "Defense.kernel_size is 4; expected an odd integer from 3 to 31"),
-        ({"defense": {"threshold": 0.5}}, DefenseError,
-         "Defense.threshold is 0.5; expected None: only the decision 'mean' has a threshold, not "
-         "'majority'"),
+        (
+            {"kind": "frames", "frame_size": (2, 80)},
+            DefenseError,
+            "frames of 80x2 px: a height of 2 px cannot be blurred by 5 taps: reflection at the "
+            "border needs more than 2 px",
+        ),
+        (
+            {"options": ModelOptions(labels=("a",))},
+            ExportError,
+            "1 labels were given, but {path} has 5 classes",
+        ),
+        (
+            {"defense": {"kernel_size": 4}},
+            DefenseError,
+            "Defense.kernel_size is 4; expected an odd integer from 3 to 31",
+        ),
+        (
+            {"defense": {"threshold": 0.5}},
+            DefenseError,
+            "Defense.threshold is 0.5; expected None: only the decision 'mean' has a threshold, "
+            "not 'majority'",
+        ),
     ],
     ids=lambda case: "",
 )
 def test_options_that_are_refused(
-    save_model: Callable[..., Path], tmp_path: Path, options: dict[str, Any],
-    error: type[Exception], text: str,
+    save_model: Callable[..., Path],
+    tmp_path: Path,
+    options: dict[str, Any],
+    error: type[Exception],
+    text: str,
 ) -> None:
     path = save_model()
     with pytest.raises(error) as caught:
@@ -255,8 +289,9 @@ def test_onnx_models_do_not_need_torch(save_model: Callable[..., Path], tmp_path
         "print(sorted(name for name in ('torch', 'torchvision', 'onnxscript') if name in "
         "sys.modules))\n"
     )
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True,
-                          text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False
+    )
     assert (done.stdout, done.stderr, done.returncode) == ("[]\n", "", 0)
 
 
@@ -265,7 +300,11 @@ def test_the_report_is_told_in_steps(save_model: Callable[..., Path], tmp_path: 
     report = export_guard(save_model(), tmp_path / "g.onnx", progress=lines.append, **QUICK)
     assert isinstance(report, ExportReport)
     assert [line.split()[0] for line in lines] == [
-        "loading", "turning", "assembling", "comparing", "writing"
+        "loading",
+        "turning",
+        "assembling",
+        "comparing",
+        "writing",
     ]
     table = report.parity.table().splitlines()
     assert len(table) == len(report.parity.frames) + 2

@@ -103,15 +103,24 @@ def test_resize_to_the_same_size_changes_nothing(interpolation: str, antialias: 
 @pytest.mark.parametrize(
     ("fields", "size", "text"),
     [
-        ({"resize": 224, "crop": (224, 448)}, (300, 400),
-         "frames of 400x300 px: the width of 400 px is resized to 298 px, shorter than the crop of "
-         "448 px"),
-        ({}, (2, 400),
-         "frames of 400x2 px: a height of 2 px cannot be blurred by 5 taps: reflection at the "
-         "border needs more than 2 px"),
-        ({"blur_at": "model", "crop": (4, 224), "kernel_size": 9}, (300, 400),
-         "frames of 400x300 px: a height of 4 px cannot be blurred by 9 taps: reflection at the "
-         "border needs more than 4 px"),
+        (
+            {"resize": 224, "crop": (224, 448)},
+            (300, 400),
+            "frames of 400x300 px: the width of 400 px is resized to 298 px, shorter than the crop "
+            "of 448 px",
+        ),
+        (
+            {},
+            (2, 400),
+            "frames of 400x2 px: a height of 2 px cannot be blurred by 5 taps: reflection at the "
+            "border needs more than 2 px",
+        ),
+        (
+            {"blur_at": "model", "crop": (4, 224), "kernel_size": 9},
+            (300, 400),
+            "frames of 400x300 px: a height of 4 px cannot be blurred by 9 taps: reflection at the "
+            "border needs more than 4 px",
+        ),
     ],
 )
 def test_frames_that_cannot_be_served(

@@ -66,7 +66,10 @@ def factories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 def test_a_factory_in_the_working_folder(factories: str, tmp_path: Path) -> None:
     report = export_guard(
-        f"{factories}:named", tmp_path / "guard.onnx", defense={"crop": 32}, kind="frames",
+        f"{factories}:named",
+        tmp_path / "guard.onnx",
+        defense={"crop": 32},
+        kind="frames",
         frame_size=(60, 80),
     )
     assert report.metadata.labels == ("a", "b", "c")
@@ -81,8 +84,11 @@ def test_torchvision_takes_its_preprocessing_from_the_weights() -> None:
     weights = torchvision.models.get_model_weights(NAME).DEFAULT
     transforms = weights.transforms()
     assert classifier.preprocessing == {
-        "resize": transforms.resize_size[0], "crop": transforms.crop_size[0],
-        "interpolation": "bilinear", "antialias": True, "mean": tuple(transforms.mean),
+        "resize": transforms.resize_size[0],
+        "crop": transforms.crop_size[0],
+        "interpolation": "bilinear",
+        "antialias": True,
+        "mean": tuple(transforms.mean),
         "std": tuple(transforms.std),
     }
     assert classifier.labels == tuple(weights.meta["categories"])
@@ -94,8 +100,12 @@ def test_weights_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     state = tmp_path / "weights.pth"
     torch.save(module.state_dict(), state)
     report = export_guard(
-        f"torchvision:{NAME}", tmp_path / "guard.onnx", options=ModelOptions(weights=str(state)),
-        defense={"crop": 64, "resize": 64}, kind="frames", frame_size=(72, 64),
+        f"torchvision:{NAME}",
+        tmp_path / "guard.onnx",
+        options=ModelOptions(weights=str(state)),
+        defense={"crop": 64, "resize": 64},
+        kind="frames",
+        frame_size=(72, 64),
     )
     assert report.metadata.provenance["weights"] == "weights.pth"
     frame = np.random.default_rng(0).integers(0, 256, (72, 64, 3), dtype=np.uint8)
@@ -151,8 +161,11 @@ def test_unknown_torchvision_names() -> None:
 @pytest.mark.parametrize(
     ("factory", "text"),
     [
-        ("absent", "cannot import {name}:absent: module '{name}' has no attribute 'absent'. "
-         "Expected package.module:factory, importable from {folder} or installed"),
+        (
+            "absent",
+            "cannot import {name}:absent: module '{name}' has no attribute 'absent'. "
+            "Expected package.module:factory, importable from {folder} or installed",
+        ),
         ("fails", "{name}:fails() failed: KeyError: 'weights'"),
         ("number", "{name}:number() returned int; expected a torch.nn.Module"),
         ("pair", "{name}:pair returns tuple; expected one tensor (N, C) of logits"),
@@ -185,3 +198,20 @@ def _graph(path: Path) -> Any:
     import onnx
 
     return onnx.load(path).graph.node
+
+
+def test_a_module_itself(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(
+        torch.nn.AdaptiveAvgPool2d(4), torch.nn.Flatten(), torch.nn.Linear(48, 2)
+    )
+    module.classes = ["dark", "light"]  # type: ignore[assignment]
+    report = export_guard(module, tmp_path / "guard.onnx", defense={"crop": 32})
+    assert report.metadata.labels == ("dark", "light")
+    assert report.metadata.provenance["source"] == "Sequential"
+    assert Guard(report.path, "cpu").classify(np.zeros((50, 60, 3), np.uint8)).accepted
+
+
+def test_what_is_no_model(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="of type dict; expected a torch"):
+        export_guard({}, tmp_path / "guard.onnx")  # type: ignore[arg-type]

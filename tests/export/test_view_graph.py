@@ -66,9 +66,7 @@ def reference(defense: Defense, frames: NDArray[np.uint8]) -> NDArray[np.float64
 @pytest.mark.parametrize("fields", DEFENSES, ids=str)
 @pytest.mark.parametrize("size", [(60, 80), (81, 47), (32, 33), (7, 9), (19, 300)], ids=str)
 @pytest.mark.parametrize("dynamic", [False, True], ids=["fixed", "dynamic"])
-def test_equals_the_reference(
-    fields: dict[str, Any], size: tuple[int, int], dynamic: bool
-) -> None:
+def test_equals_the_reference(fields: dict[str, Any], size: tuple[int, int], dynamic: bool) -> None:
     defense = Defense(**{**SMALL, **fields})
     frames = frames_of(2, *size)
     (views,) = Session(view_model(defense, None if dynamic else size), "views").run(frames)
@@ -103,9 +101,9 @@ DYNAMIC = {
 @settings(max_examples=60, deadline=None)
 @given(height=st.integers(3, 150), width=st.integers(3, 150), name=st.sampled_from(list(DYNAMIC)))
 def test_any_size(height: int, width: int, name: str) -> None:
-    fields: dict[str, Any] = {} if name == "antialiased" else {
-        "antialias": False, "interpolation": "bicubic"
-    }
+    fields: dict[str, Any] = (
+        {} if name == "antialiased" else {"antialias": False, "interpolation": "bicubic"}
+    )
     defense = Defense(**SMALL, **fields)
     frames = frames_of(1, height, width)
     (views,) = DYNAMIC[name].run(frames)
