@@ -81,7 +81,10 @@ def add_frame_size(graph: GraphBuilder, frames: str, defense: Defense) -> FrameS
 
 
 def add_axis(
-    graph: GraphBuilder, defense: Defense, size: FrameSize, taps: NDArray[np.float64],
+    graph: GraphBuilder,
+    defense: Defense,
+    size: FrameSize,
+    taps: NDArray[np.float64],
     axis: AxisNames,
 ) -> AxisMatrices:
     """Adds the matrices of all views along one axis."""

@@ -36,8 +36,14 @@ PREFIX, ADAPT = "backbone/", "adapt/"
 VIEWS, LOGITS = "views", "logits"
 PROBABILITY_FLOOR = 1e-37  # added before the logarithm; the smallest normal float32 is 1.2e-38
 
-_QUANTISED = {"QuantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "ConvInteger",
-              "MatMulInteger", "QLinearMatMul"}
+_QUANTISED = {
+    "QuantizeLinear",
+    "DynamicQuantizeLinear",
+    "QLinearConv",
+    "ConvInteger",
+    "MatMulInteger",
+    "QLinearMatMul",
+}
 
 
 @dataclass(frozen=True)
@@ -105,7 +111,11 @@ def normalise(
     if classifier.reference is not None and trial.probabilities:
         reference = _log_of(classifier.reference)
     return Backbone(
-        proto, interface.crop, trial.logits.shape[1], tolerance, reference,
+        proto,
+        interface.crop,
+        trial.logits.shape[1],
+        tolerance,
+        reference,
         _adaptations(interface, options, trial.probabilities),
     )
 
@@ -122,7 +132,8 @@ def logit_tolerance(proto: onnx.ModelProto) -> float:
     half = TensorProto.FLOAT16
     if any(value.type.tensor_type.elem_type == half for value in proto.graph.input) or any(
         attribute.name == "to" and attribute.i == half
-        for node in proto.graph.node if node.op_type == "Cast"
+        for node in proto.graph.node
+        if node.op_type == "Cast"
         for attribute in node.attribute
     ):
         return 1e-2
@@ -247,8 +258,9 @@ def _check_batches(
     """Refuses a backbone whose batches are not what their views are one by one."""
     batch_is = f"has a batch fixed to {interface.batch}" if interface.batch else "is dynamic"
     advice = (
-        f"{origin} {batch_is} in its batch dimension, but cannot run several views at once" if not
-        interface.batch else f"{origin} {batch_is}, which cannot be made dynamic"
+        f"{origin} {batch_is} in its batch dimension, but cannot run several views at once"
+        if not interface.batch
+        else f"{origin} {batch_is}, which cannot be made dynamic"
     )
     limit = tolerance * max(float(np.ptp(trial.logits)), 1e-6)
     try:

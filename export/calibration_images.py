@@ -37,9 +37,7 @@ def list_pictures(folder: Path, labels: Path | None) -> list[Picture]:
         raise ExportError(f"there is no folder of pictures at {folder}")
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES)
     if not paths:
-        raise ExportError(
-            f"{folder} holds no pictures; looked for {', '.join(sorted(_SUFFIXES))}"
-        )
+        raise ExportError(f"{folder} holds no pictures; looked for {', '.join(sorted(_SUFFIXES))}")
     truths = _read_truths(labels) if labels else {}
     pictures = []
     for path in paths:

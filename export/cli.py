@@ -19,56 +19,114 @@ __all__ = ["CALIBRATE", "EXPORT"]
 
 def _configure_export(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("model", metavar="MODEL", help="path of an ONNX classifier, torchvision:NAME, or "
-        "package.module:factory (importable from here; returns a torch.nn.Module)")
+    add(
+        "model",
+        metavar="MODEL",
+        help="path of an ONNX classifier, torchvision:NAME, or "
+        "package.module:factory (importable from here; returns a torch.nn.Module)",
+    )
     add("-o", "--out", metavar="FILE", required=True, help="the guard to write")
     add("--force", action="store_true", help="replace FILE even if it is not a guard")
     add("--json", action="store_true", help="print the report as JSON")
 
     add = parser.add_argument_group("the guard").add_argument
-    add("--input", choices=("views", "frames"), default="views", help="what it takes: views that "
-        "blurvote builds (default; best on CPUs), or uint8 frames (everything in the graph)")
-    add("--frame-size", type=_frame_size, metavar="HxW|dynamic",
-        help="size of the frames that a frames guard takes, in pixels, such as 1080x1920")
+    add(
+        "--input",
+        choices=("views", "frames"),
+        default="views",
+        help="what it takes: views that "
+        "blurvote builds (default; best on CPUs), or uint8 frames (everything in the graph)",
+    )
+    add(
+        "--frame-size",
+        type=_frame_size,
+        metavar="HxW|dynamic",
+        help="size of the frames that a frames guard takes, in pixels, such as 1080x1920",
+    )
     add("--decision", choices=("majority", "single", "mean"), help="default: majority")
-    add("--threshold", type=float, metavar="P", help="smallest mean softmax that --decision mean "
-        "accepts; blurvote calibrate fits one")
+    add(
+        "--threshold",
+        type=float,
+        metavar="P",
+        help="smallest mean softmax that --decision mean accepts; blurvote calibrate fits one",
+    )
 
     add = parser.add_argument_group("the defence").add_argument
     add("--kernel-size", type=int, metavar="TAPS", help="taps of one Gaussian pass (default: 5)")
     add("--sigma", type=float, metavar="PX", help="of one pass, in pixels (default: 1)")
-    add("--passes", type=_integers, metavar="K,K,...",
-        help="Gaussian passes of each view (default: 0,1,2)")
-    add("--blur-at", choices=("frame", "model"), help="blur the frame as it comes (default), or "
-        "the backbone's input grid, which no camera resolution dilutes")
+    add(
+        "--passes",
+        type=_integers,
+        metavar="K,K,...",
+        help="Gaussian passes of each view (default: 0,1,2)",
+    )
+    add(
+        "--blur-at",
+        choices=("frame", "model"),
+        help="blur the frame as it comes (default), or "
+        "the backbone's input grid, which no camera resolution dilutes",
+    )
 
     add = parser.add_argument_group(
         "how the model was trained (default: what it says itself, else ImageNet's usual)"
     ).add_argument
     add("--resize", type=int, metavar="PX", help="short side before the crop")
     add("--crop", type=_crop, metavar="PX|HxW", help="size of the backbone's input")
-    add("--fit", choices=("crop", "stretch"), help="resize the short side and crop (default), or "
-        "resize straight to the crop size")
+    add(
+        "--fit",
+        choices=("crop", "stretch"),
+        help="resize the short side and crop (default), or resize straight to the crop size",
+    )
     add("--interpolation", choices=("bilinear", "bicubic"))
-    add("--no-antialias", action="store_const", const=False, dest="antialias",
-        help="plain interpolation, as torchvision did on tensors before 0.17")
-    add("--mean", type=_three, metavar="A,B,C", help="per channel, in the model's order, of "
-        "pixels scaled to [0, 1]")
+    add(
+        "--no-antialias",
+        action="store_const",
+        const=False,
+        dest="antialias",
+        help="plain interpolation, as torchvision did on tensors before 0.17",
+    )
+    add(
+        "--mean",
+        type=_three,
+        metavar="A,B,C",
+        help="per channel, in the model's order, of pixels scaled to [0, 1]",
+    )
     add("--std", type=_three, metavar="A,B,C", help="likewise")
     add("--channels", choices=("rgb", "bgr"), default="rgb", help="order that the model expects")
-    add("--weights", default="default", metavar="default|none|FILE",
-        help="of a torchvision model: its default download, random, or a .pth state dict")
+    add(
+        "--weights",
+        default="default",
+        metavar="default|none|FILE",
+        help="of a torchvision model: its default download, random, or a .pth state dict",
+    )
 
     add = parser.add_argument_group("the model's graph (ONNX)").add_argument
     add("--layout", choices=("auto", "nchw", "nhwc"), default="auto", help="of its input")
-    add("--output", choices=("auto", "logits", "probabilities"), default="auto",
-        help="what it ends in (default: looked at)")
+    add(
+        "--output",
+        choices=("auto", "logits", "probabilities"),
+        default="auto",
+        help="what it ends in (default: looked at)",
+    )
     add("--output-name", metavar="NAME", help="the output with the classes, where it has several")
     add("--labels", type=Path, metavar="FILE", help="class names: one per line, or a JSON list")
 
 
-_DEFENSE_FIELDS = ("kernel_size", "sigma", "passes", "blur_at", "antialias", "interpolation", "fit",
-                   "resize", "crop", "mean", "std", "decision", "threshold")
+_DEFENSE_FIELDS = (
+    "kernel_size",
+    "sigma",
+    "passes",
+    "blur_at",
+    "antialias",
+    "interpolation",
+    "fit",
+    "resize",
+    "crop",
+    "mean",
+    "std",
+    "decision",
+    "threshold",
+)
 
 
 def _run_export(args: argparse.Namespace) -> int:
@@ -152,14 +210,24 @@ def _export_text(report: ExportReport) -> str:
 def _configure_calibrate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("guard", metavar="GUARD", help="a guard of either kind")
     parser.add_argument("images", metavar="IMAGES", help="a folder of pictures like those to come")
-    parser.add_argument("--coverage", type=float, required=True, metavar="PART",
-                        help="part of the pictures to accept, such as 0.9")
-    parser.add_argument("--labels", type=Path, metavar="TSV",
-                        help="lines of file, tab, class index: report accuracies too")
+    parser.add_argument(
+        "--coverage",
+        type=float,
+        required=True,
+        metavar="PART",
+        help="part of the pictures to accept, such as 0.9",
+    )
+    parser.add_argument(
+        "--labels",
+        type=Path,
+        metavar="TSV",
+        help="lines of file, tab, class index: report accuracies too",
+    )
     parser.add_argument("-o", "--out", metavar="FILE", help="default: replaces GUARD")
     parser.add_argument("--seed", type=int, default=0, help="of the split (default: 0)")
-    parser.add_argument("--force", action="store_true",
-                        help="replace FILE even if it is not a guard")
+    parser.add_argument(
+        "--force", action="store_true", help="replace FILE even if it is not a guard"
+    )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
@@ -167,8 +235,14 @@ def _run_calibrate(args: argparse.Namespace) -> int:
     from blurvote.export import calibrate
 
     report = calibrate(
-        args.guard, args.images, args.coverage, labels=args.labels, output=args.out,
-        seed=args.seed, overwrite=args.force, progress=_progress,
+        args.guard,
+        args.images,
+        args.coverage,
+        labels=args.labels,
+        output=args.out,
+        seed=args.seed,
+        overwrite=args.force,
+        progress=_progress,
     )
     print(json.dumps(report.to_dict(), indent=2) if args.json else _calibrate_text(report))
     return 0

@@ -177,7 +177,8 @@ def _keep_parts(model: onnx.ModelProto, prefixes: tuple[str, ...]) -> None:
     graph.node.extend(nodes)
     read = {name for node in nodes for name in node.input}
     tensors = [
-        tensor for tensor in graph.initializer
+        tensor
+        for tensor in graph.initializer
         if tensor.name in read or tensor.name.startswith(prefixes)
     ]
     del graph.initializer[:]

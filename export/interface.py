@@ -130,9 +130,7 @@ def _crop(
     return crop
 
 
-def _output(
-    model: onnx.ModelProto, origin: str, options: ModelOptions
-) -> onnx.ValueInfoProto:
+def _output(model: onnx.ModelProto, origin: str, options: ModelOptions) -> onnx.ValueInfoProto:
     outputs = {value.name: value for value in model.graph.output}
     listed = ", ".join(f"{name} {_describe(value)}" for name, value in outputs.items())
     if options.output_name is not None:

@@ -38,9 +38,7 @@ class Session:
                 proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # pybind's exceptions have no common base
-            raise ExportError(
-                f"ONNX Runtime cannot load {origin}: {_one_line(error)}"
-            ) from error
+            raise ExportError(f"ONNX Runtime cannot load {origin}: {_one_line(error)}") from error
         self.input_name: str = self._session.get_inputs()[0].name
 
     def run(self, batch: NDArray[Any], *outputs: str) -> list[NDArray[Any]]:

@@ -92,8 +92,10 @@ class ParityReport:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for the guard's metadata and for JSON."""
         worst = {
-            name: max((getattr(frame, name) for frame in self.frames
-                       if getattr(frame, name) is not None), default=None)
+            name: max(
+                (getattr(frame, name) for frame in self.frames if getattr(frame, name) is not None),
+                default=None,
+            )
             for name in ("kernel_views", "graph_views", "kernel_logits", "graph_logits")
         }
         return {
@@ -107,8 +109,10 @@ class ParityReport:
 
     def table(self) -> str:
         """The report for people: a line per frame."""
-        lines = [f"{'frame':>11}  {'views: kernel':>13}  {'graph':>8}  {'logits: kernel':>14}  "
-                 f"{'graph':>8}  labels"]
+        lines = [
+            f"{'frame':>11}  {'views: kernel':>13}  {'graph':>8}  {'logits: kernel':>14}  "
+            f"{'graph':>8}  labels"
+        ]
         for frame in self.frames:
             size = f"{frame.width}x{frame.height}"
             agreeing = frame.compared - frame.differing
@@ -175,7 +179,8 @@ def check_parity(
         more = f" (and {len(failures) - 3} more)" if len(failures) > 3 else ""
         raise ParityError(
             "the guard would not compute what its model computes, so nothing was written: "
-            + "; ".join(failures[:3]) + more
+            + "; ".join(failures[:3])
+            + more
         )
     return report
 
@@ -195,8 +200,12 @@ class _Graph:
 
 
 def _compare(
-    shape: tuple[int, ...], reference: _Answers, kernel: _Answers, graph: _Answers | None,
-    span: float, tolerance: float,
+    shape: tuple[int, ...],
+    reference: _Answers,
+    kernel: _Answers,
+    graph: _Answers | None,
+    span: float,
+    tolerance: float,
 ) -> FrameParity:
     ordered = np.sort(reference.logits, axis=1)
     clear = ordered[:, -1] - ordered[:, -2] > tolerance * span

@@ -12,22 +12,30 @@ from blurvote.runtime.errors import DefenseError
 __all__ = ["draw_frame", "draw_frames"]
 
 # Landscape, portrait, odd, square, far too small, far larger; the near-crop one is added below.
-_SIZES = ((375, 500), (500, 375), (333, 257), (256, 256), (97, 131), (480, 640), (721, 1279),
-          (1080, 1920))
+_SIZES = (
+    (375, 500),
+    (500, 375),
+    (333, 257),
+    (256, 256),
+    (97, 131),
+    (480, 640),
+    (721, 1279),
+    (1080, 1920),
+)
 
 
-def draw_frames(
-    defense: Defense, frame_size: tuple[int, int] | None
-) -> list[NDArray[np.uint8]]:
+def draw_frames(defense: Defense, frame_size: tuple[int, int] | None) -> list[NDArray[np.uint8]]:
     """Nine frames, `(H, W, 3)` uint8: of `frame_size`, or of nine sizes that the defence can serve.
 
     Raises:
         DefenseError: no such frame can be served, whatever its size; or `frame_size` cannot.
     """
     near_crop = (defense.crop[0] + 1, defense.crop[1] + 3)
-    sizes = [frame_size] * 9 if frame_size else [
-        _servable(defense, *size) for size in (*_SIZES, near_crop)
-    ]
+    sizes = (
+        [frame_size] * 9
+        if frame_size
+        else [_servable(defense, *size) for size in (*_SIZES, near_crop)]
+    )
     if frame_size:
         view_axes(defense, *frame_size)
     return [draw_frame(*size, seed) for seed, size in enumerate(sizes)]

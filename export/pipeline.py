@@ -112,7 +112,13 @@ def export_guard(
     size_bytes = write_guard(guard, path)
     opset = next(item.version for item in guard.opset_import if item.domain in ("", "ai.onnx"))
     return ExportReport(
-        path, size_bytes, time.perf_counter() - started, opset, backbone.classes, metadata, parity,
+        path,
+        size_bytes,
+        time.perf_counter() - started,
+        opset,
+        backbone.classes,
+        metadata,
+        parity,
         backbone.adaptations,
     )
 

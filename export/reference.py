@@ -155,9 +155,11 @@ def _stack(defense: Defense, axis: Axis) -> Float64:
     resize = resize_matrix(axis.size, axis.resized, defense.interpolation, defense.antialias)
     matrix = resize[axis.offset : axis.offset + axis.crop]
     at_frame = defense.blur_at == "frame"
-    blur = blur_matrix(axis.size if at_frame else axis.crop, defense.gaussian_taps()) if any(
-        defense.passes
-    ) else None
+    blur = (
+        blur_matrix(axis.size if at_frame else axis.crop, defense.gaussian_taps())
+        if any(defense.passes)
+        else None
+    )
     views, done = [], 0
     for passes in defense.passes:
         for _ in range(passes - done):

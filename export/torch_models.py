@@ -33,9 +33,7 @@ __all__ = ["OPSET", "load_factory", "load_torchvision"]
 OPSET = 18
 
 
-def load_torchvision(
-    name: str, weights: str, crop: tuple[int, int] | None
-) -> Classifier:
+def load_torchvision(name: str, weights: str, crop: tuple[int, int] | None) -> Classifier:
     """A classifier of `torchvision.models`, with the preprocessing of its weights.
 
     Args:

@@ -78,8 +78,9 @@ def _constant_matrices(
     (top, bottom), (left, right) = (_extent(matrix) for matrix in (rows, cols))
     pixels = frames
     if (top, left, bottom, right) != (0, 0, *frame_size):
-        starts, ends = graph.constant("top_left", [top, left]), graph.constant(
-            "bottom_right", [bottom, right]
+        starts, ends = (
+            graph.constant("top_left", [top, left]),
+            graph.constant("bottom_right", [bottom, right]),
         )
         axes = graph.constant("frame_axes", [1, 2])
         pixels = graph.op("Slice", [frames, starts, ends, axes], "pixels_read")
@@ -99,9 +100,7 @@ def _extent(matrices: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> tupl
     return int(read[0]), int(read[-1]) + 1
 
 
-def _computed_matrices(
-    graph: GraphBuilder, frames: str, defense: Defense
-) -> tuple[str, str, str]:
+def _computed_matrices(graph: GraphBuilder, frames: str, defense: Defense) -> tuple[str, str, str]:
     """The same three names, computed from the shape of `frames`."""
     size = add_frame_size(graph, frames, defense)
     taps = view_taps(defense)
@@ -113,6 +112,8 @@ def _computed_matrices(
     by_view = graph.op("Transpose", [rows.matrices], "row_matrices", perm=[1, 0, 2])
     shape = graph.constant("row_matrix_shape", [len(taps) * defense.crop[0], -1])
     stacked = graph.op("Reshape", [by_view, shape], "row_matrix")
-    return pixels, stacked, graph.op(
-        "Transpose", [cols.matrices], "column_matrices", perm=[1, 2, 0]
+    return (
+        pixels,
+        stacked,
+        graph.op("Transpose", [cols.matrices], "column_matrices", perm=[1, 2, 0]),
     )

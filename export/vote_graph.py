@@ -28,9 +28,7 @@ THRESHOLD = "blurvote_threshold"
 LARGEST = float(np.finfo(np.float32).max)
 
 
-def add_vote(
-    graph: GraphBuilder, logits: str, decision: Decision, threshold: float | None
-) -> None:
+def add_vote(graph: GraphBuilder, logits: str, decision: Decision, threshold: float | None) -> None:
     """Adds the decision. Its outputs are tensors called `label`, `count` and `view_labels`.
 
     Args:
