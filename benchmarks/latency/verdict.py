@@ -137,18 +137,16 @@ def pick_frames(
     """A frame of that size whose first two views agree, and a noisy one where they differ."""
     random = np.random.default_rng(0)
     agree: Pixels | None = None
-    differ: Pixels | None = None
     for image in images:
-        frame = np.asarray(
-            cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8
-        )
+        resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC)
+        frame = np.asarray(resized, np.uint8)
         if agree is None and guard.classify(frame).disagreement is False:
             agree = frame
-        noisy = add_noise(frame, 0.3, random)
-        if differ is None and guard.classify(noisy).disagreement:
-            differ = noisy
-        if agree is not None and differ is not None:
-            return agree, differ
+        # A large frame's resize averages noise away, so it takes more to make its views differ.
+        for sigma in (0.25, 0.5, 1.0):
+            noisy = add_noise(frame, sigma, random)
+            if agree is not None and guard.classify(noisy).disagreement:
+                return agree, noisy
     raise SourceError("no image whose views agree, or none that differ under noise")
 
 
