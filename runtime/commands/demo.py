@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from blurvote.runtime.command import Command
+from blurvote.runtime.command import Command, positive_int
 
 __all__ = ["COMMAND"]
 
@@ -33,6 +33,13 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         default="views",
         choices=("views", "frames"),
         help="which of the two shipped guards classifies (default: views)",
+    )
+    parser.add_argument(
+        "--frames-per-sign",
+        type=positive_int,
+        default=24,
+        metavar="N",
+        help="length of the clip (default: 24)",
     )
     parser.add_argument("--no-video", action="store_true", help="only the table and the figure")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -57,7 +64,7 @@ def _run(args: argparse.Namespace) -> int:
         raise SinkError(f"{folder} cannot be made a folder: {error.strerror}") from error
 
     _step("drawing the clip")
-    clip = list(draw_clip(args.seed))
+    clip = list(draw_clip(args.seed, frames_per_sign=args.frames_per_sign))
     guard = Guard(guard_path(args.kind), "cpu", plan="batched")
     levels = []
     for sigma in SIGMAS:

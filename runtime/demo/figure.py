@@ -72,9 +72,9 @@ def _bars(picture: NDArray[np.uint8], level: Level, top: int) -> None:
         )
     ):
         y = top + 44 * k
-        put_text(picture, who, (190, y + 26), 18, INK)
-        picture[y : y + 38, 340:1140] = strip(answers, level.truth, 800, 38)
-        put_text(picture, text, (1156, y + 26), 18, INK)
+        put_text(picture, who, (206, y + 26), 18, INK)
+        picture[y : y + 38, 356:1136] = strip(answers, level.truth, 780, 38)
+        put_text(picture, text, (1150, y + 26), 18, INK)
 
 
 def _shares(right: float, wrong: float, rejected: float) -> str:

@@ -27,9 +27,10 @@ from blurvote.runtime.views import ViewBuilder
 
 __all__ = ["schedule", "write_video"]
 
-WIDTH, HEIGHT = 1040, 610
-PANEL_X = 660
-THUMB = 110
+WIDTH, HEIGHT = 880, 512
+CAMERA = (10, 44, 490, 404)  # box of the camera's picture: x0, y0, x1, y1
+PANEL_X = 508
+THUMB = 108
 
 
 def schedule(frames: int, levels: Sequence[Level]) -> list[int]:
@@ -69,11 +70,12 @@ def write_video(
 
 def _camera(picture: NDArray[np.uint8], pixels: NDArray[np.uint8], sigma: float) -> None:
     put_text(picture, "blurvote demo", (10, 30), 24, INK, bold=True)
-    say(picture, "a drawn clip, not camera footage", (190, 30))
+    say(picture, "a drawn clip, not camera footage", (202, 30))
     noise = f"noise sigma {sigma:g}" if sigma else "no noise"
-    put_text(picture, noise, (510, 30), 20, INK, bold=bool(sigma))
-    large = cv2.resize(pixels[..., ::-1], (640, 480), interpolation=cv2.INTER_NEAREST)
-    picture[44:524, 10:650] = large
+    put_text(picture, noise, (PANEL_X, 30), 20, INK, bold=bool(sigma))
+    x0, y0, x1, y1 = CAMERA
+    large = cv2.resize(pixels[..., ::-1], (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
+    picture[y0:y1, x0:x1] = large
 
 
 def _panel(
@@ -85,29 +87,29 @@ def _panel(
 ) -> None:
     """Truth, the undefended answer, the three views with their votes, the verdict."""
     truth = int(level.truth[n])
-    say(picture, "the sign is", (PANEL_X, 60))
-    put_text(picture, sign_name(truth), (PANEL_X, 90), 26, INK, bold=True)
-    _answer(picture, "without defence", int(level.votes[n, 0]), truth, 112)
-    say(picture, "the three views and their votes", (PANEL_X, 224))
+    say(picture, "the sign is", (PANEL_X, 58))
+    put_text(picture, sign_name(truth), (PANEL_X, 86), 24, INK, bold=True)
+    _answer(picture, "without defence", int(level.votes[n, 0]), truth, 94)
+    say(picture, "the three views and their votes", (PANEL_X, 190))
     for k, view in enumerate(views):
         x = PANEL_X + k * (THUMB + 14)
         thumb = cv2.resize(_pixels(view, defense), (THUMB, THUMB), interpolation=cv2.INTER_AREA)
         vote = int(level.votes[n, k])
-        fill(picture, (x - 3, 235, x + THUMB + 3, 241 + THUMB), answer_colour(vote, truth))
-        picture[238 : 238 + THUMB, x : x + THUMB] = thumb
-        say(picture, defense.view_name(k), (x, 262 + THUMB), 14)
-        put_text(picture, sign_name(vote), (x, 280 + THUMB), 15, INK, max_width=THUMB)
-    _answer(picture, "with blurvote", int(level.verdicts[n]), truth, 412)
+        fill(picture, (x - 3, 197, x + THUMB + 3, 203 + THUMB), answer_colour(vote, truth))
+        picture[200 : 200 + THUMB, x : x + THUMB] = thumb
+        say(picture, defense.view_name(k), (x, 220 + THUMB), 14)
+        put_text(picture, sign_name(vote), (x, 236 + THUMB), 15, INK, max_width=THUMB)
+    _answer(picture, "with blurvote", int(level.verdicts[n]), truth, 348)
 
 
 def _answer(picture: NDArray[np.uint8], who: str, label: int, truth: int, top: int) -> None:
     say(picture, who, (PANEL_X, top + 14))
-    fill(picture, (PANEL_X, top + 24, WIDTH - 14, top + 80), answer_colour(label, truth))
+    fill(picture, (PANEL_X, top + 22, WIDTH - 14, top + 68), answer_colour(label, truth))
     text = "rejected: no majority" if label < 0 else sign_name(label)
     put_text(
         picture,
         text,
-        (PANEL_X + 14, top + 60),
+        (PANEL_X + 14, top + 53),
         24,
         (255, 255, 255),
         bold=True,
@@ -127,7 +129,7 @@ def _timeline(
     """Two bars that fill as the clip plays: right green, wrong red, rejected amber."""
     x0, width = 150, WIDTH - 164
     for row, (who, answers) in enumerate((("without defence", clean), ("with blurvote", guarded))):
-        y = 536 + 26 * row
+        y = 432 + 26 * row
         say(picture, who, (10, y + 16), 15)
         fill(picture, (x0, y, x0 + width, y + 20), (228, 228, 228))
         done = strip(answers[: n + 1], truth[: n + 1], width, 20)
@@ -137,8 +139,8 @@ def _timeline(
         )
     for k, level in enumerate(levels):
         x = x0 + width * shown.index(k) // len(truth)
-        cv2.line(picture, (x, 532), (x, 586), GREY, 1)
-        say(picture, f"sigma {level.sigma:g}" if level.sigma else "no noise", (x + 4, 602), 14)
+        cv2.line(picture, (x, 428), (x, 482), GREY, 1)
+        say(picture, f"sigma {level.sigma:g}" if level.sigma else "no noise", (x + 4, 500), 14)
 
 
 def _pixels(view: NDArray[np.float32], defense: Defense) -> NDArray[np.uint8]:

@@ -1,0 +1,59 @@
+"""`blurvote doctor`: what it reports, and that it notices what is broken."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from blurvote.runtime import ProviderError, demo, engine
+from blurvote.runtime.cli import main
+
+
+def test_all_well(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["healthy"] is True
+    assert report["providers"]["cpu"] == {"works": True, "why": None}
+    assert report["versions"]["numpy"]
+    assert report["machine"]["kernel_instruction_sets"][-1] == "scalar"
+    assert {guard["runs"] for guard in report["shipped_guards"].values()} == {True}
+
+
+def test_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor"]) == 0
+    text = capsys.readouterr().out
+    assert text.rstrip().endswith("all well")
+    assert "ok views:" in text
+    assert "ok frames:" in text
+
+
+def test_a_missing_provider_is_explained_with_its_fix(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["doctor", "--json"])
+    cuda = json.loads(capsys.readouterr().out)["providers"]["cuda"]
+    if cuda["works"]:
+        pytest.skip("this machine has CUDA, so nothing is missing")
+    assert "pip install" in cuda["why"]
+
+
+def test_broken_guards(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo, "guard_path", lambda kind: tmp_path / f"{kind}.onnx")
+    assert main(["doctor"]) == 1
+    text = capsys.readouterr().out
+    assert "no views:" in text
+    assert "is not a file" in text
+    assert "cannot run here yet" in text
+
+
+def test_no_onnxruntime(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def missing() -> None:
+        raise ProviderError("onnxruntime cannot be imported; pip install 'blurvote[cpu]'")
+
+    monkeypatch.setattr(engine, "import_onnxruntime", missing)
+    assert main(["doctor"]) == 1
+    assert "pip install 'blurvote[cpu]'" in capsys.readouterr().out
