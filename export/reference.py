@@ -100,10 +100,10 @@ def resize_matrix(size: int, resized: int, interpolation: str, antialias: bool) 
     margin = 2
     distance = np.arange(-margin, size + margin) - centres[:, None]
     wide = _triangle(distance) if interpolation == "bilinear" else _cubic(distance, -0.75)
-    weights: NDArray[np.float64] = wide[:, margin:-margin].copy()
-    weights[:, 0] += wide[:, :margin].sum(axis=1)
-    weights[:, -1] += wide[:, -margin:].sum(axis=1)
-    return weights
+    folded: NDArray[np.float64] = wide[:, margin:-margin].copy()
+    folded[:, 0] += wide[:, :margin].sum(axis=1)
+    folded[:, -1] += wide[:, -margin:].sum(axis=1)
+    return folded
 
 
 def blur_matrix(size: int, taps: tuple[float, ...]) -> Float64:
