@@ -128,7 +128,8 @@ def _example(
     image = noisy(frame, n, level.sigma)[..., ::-1]
     picture[y : y + 250, x : x + 334] = cv2.resize(image, (334, 250), interpolation=cv2.INTER_CUBIC)
     truth = int(level.truth[n])
-    say(picture, f"{sign_name(truth)}, sigma {level.sigma:g}", (x, y + 272), 17)
+    noise = f"sigma {level.sigma:g}" if level.sigma else "no noise"
+    say(picture, f"{sign_name(truth)}, {noise}", (x, y + 272), 17)
     for k, (who, label) in enumerate(
         (
             ("clean", level.votes[n, 0]),
