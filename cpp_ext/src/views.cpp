@@ -1,6 +1,7 @@
 #include "blurvote/views.h"
 
 #include <cstdlib>
+#include <functional>
 #include <list>
 #include <mutex>
 #include <new>
@@ -160,11 +161,12 @@ void ViewBuilder::build(const FrameSpan& frame, int first_view, int last_view, f
     const std::size_t floats = s.kernel.scratch_floats(job);
     for (Scratch& scratch : s.scratch) scratch.at_least(floats);
     const int rows = s.kernel.block_rows;
-    s.pool.run((job.out_h + rows - 1) / rows, [&](int block, int thread) {
+    const auto task = [&](int block, int thread) {
         KernelJob mine = job;
         mine.scratch = s.scratch[thread].at_least(0);
         s.kernel.build(mine, block * rows);
-    });
+    };
+    s.pool.run((job.out_h + rows - 1) / rows, std::cref(task));  // by reference: a copy would allocate
 }
 
 }  // namespace blurvote

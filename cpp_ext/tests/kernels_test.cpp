@@ -1,10 +1,12 @@
 // Tests of the kernels without Python: every instruction set against the scalar twin, the scalar
 // twin against a from-the-definition reference in double, the vote against a plain count.
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <limits>
+#include <new>
 #include <random>
 #include <stdexcept>
 #include <thread>
@@ -15,6 +17,16 @@
 #include "thread_pool.h"
 
 using namespace blurvote;
+
+static std::atomic<long> g_allocations{0};
+
+void* operator new(std::size_t bytes) {
+    ++g_allocations;
+    if (void* memory = std::malloc(bytes)) return memory;
+    throw std::bad_alloc();
+}
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
 namespace {
 
@@ -204,6 +216,19 @@ void builder_serves_many_threads_and_sizes() {
     CHECK(wrong == std::vector<int>(4, 0));
 }
 
+void a_known_frame_size_allocates_nothing() {
+    for (const Isa isa : available_isas()) {
+        ViewBuilder builder({}, 2, isa);
+        const Picture picture = random_picture(300, 400, 5);
+        std::vector<float> out(3 * 3 * 224 * 224);
+        builder.build(picture.span(), 0, 3, out.data());
+        const long before = g_allocations;
+        builder.build(picture.span(), 0, 3, out.data());
+        builder.build(picture.span(), 2, 3, out.data());
+        CHECK(g_allocations == before);
+    }
+}
+
 void pool_runs_everything_once() {
     ThreadPool pool(3);
     for (int round = 0; round < 200; ++round) {
@@ -254,6 +279,7 @@ int main() {
     strides_and_colours();
     impossible_sizes_are_refused();
     builder_serves_many_threads_and_sizes();
+    a_known_frame_size_allocates_nothing();
     pool_runs_everything_once();
     votes();
     std::puts("all kernel tests passed");
