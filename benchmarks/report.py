@@ -8,16 +8,16 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from blurvote.runtime import _kernels
-from blurvote.runtime.errors import SinkError
+from blurvote.runtime.errors import BlurvoteError, SinkError
 from blurvote.runtime.machine import cpu_name, usable_cores
 
-__all__ = ["add_output_options", "machine", "publish", "table"]
+__all__ = ["add_output_options", "entry", "machine", "publish", "table"]
 
 _PACKAGES = (
     "blurvote",
@@ -35,6 +35,20 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
     """The options that every benchmark shares."""
     parser.add_argument("--out", metavar="FOLDER", help="write the results there as JSON")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+
+
+def entry(main: Callable[[], None]) -> None:
+    """Runs a benchmark's `main` from the command line: mistakes become one line and status 2."""
+    try:
+        main()
+    except BlurvoteError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except ImportError as error:
+        print(f"error: {error}; pip install 'blurvote[bench]' brings the peers", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 def machine() -> dict[str, Any]:

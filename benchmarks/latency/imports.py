@@ -11,7 +11,7 @@ import argparse
 import subprocess
 import sys
 
-from blurvote.benchmarks.report import add_output_options, publish, table
+from blurvote.benchmarks.report import add_output_options, entry, publish, table
 from blurvote.benchmarks.timing import Timing, summarise
 
 PROGRAMS = {
@@ -55,4 +55,4 @@ def measure(rounds: int) -> dict[str, Timing]:
 
 
 if __name__ == "__main__":
-    main()
+    entry(main)

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from blurvote.benchmarks.report import add_output_options, publish, table
+from blurvote.benchmarks.report import add_output_options, entry, publish, table
 from blurvote.runtime import DefenseError, Guard
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -80,4 +80,4 @@ def measure(path: str, seconds: float) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    entry(main)

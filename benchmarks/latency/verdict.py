@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blurvote.benchmarks.latency import peers
-from blurvote.benchmarks.report import add_output_options, publish, table
+from blurvote.benchmarks.report import add_output_options, entry, publish, table
 from blurvote.benchmarks.timing import interleave
 from blurvote.runtime import Guard, majority_vote
 from blurvote.runtime.demo.scenes import add_noise
@@ -220,4 +220,4 @@ def _text(guard: str, result: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    entry(main)

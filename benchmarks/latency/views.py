@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blurvote.benchmarks.latency import peers
-from blurvote.benchmarks.report import add_output_options, publish, table
+from blurvote.benchmarks.report import add_output_options, entry, publish, table
 from blurvote.benchmarks.timing import interleave
 from blurvote.runtime import ViewBuilder, _kernels
 from blurvote.runtime.commands.info import frame_size
@@ -169,4 +169,4 @@ def _text(size: str, result: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    entry(main)

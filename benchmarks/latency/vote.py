@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from blurvote.benchmarks.report import add_output_options, publish, table
+from blurvote.benchmarks.report import add_output_options, entry, publish, table
 from blurvote.benchmarks.timing import interleave
 from blurvote.runtime import majority_vote
 
@@ -65,4 +65,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    entry(main)

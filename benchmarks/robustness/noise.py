@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from blurvote.benchmarks.report import add_output_options, publish, table
+from blurvote.benchmarks.report import add_output_options, entry, publish, table
 from blurvote.runtime import ViewBuilder, majority_vote
 from blurvote.runtime.decision import softmax
 from blurvote.runtime.demo.scenes import add_noise
@@ -121,4 +121,4 @@ def most_confident(shares: NDArray[np.float32], truth: NDArray[np.int64], covera
 
 
 if __name__ == "__main__":
-    main()
+    entry(main)

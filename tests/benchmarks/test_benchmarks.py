@@ -233,3 +233,19 @@ def test_mistakes_are_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(vote, "CALLS", 1)
     with pytest.raises(SinkError, match=r"file/.*vote.json cannot be written"):
         run(vote.main, monkeypatch, "--out", tmp_path / "file" / "x")
+
+
+def test_a_mistake_on_the_command_line_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    def no_torch() -> None:
+        raise ModuleNotFoundError("No module named 'torch'")
+
+    def no_labels() -> None:
+        noise.read_labels("/dev/null")
+
+    for main, text in ((no_torch, "blurvote[bench]"), (no_labels, "holds no lines")):
+        with pytest.raises(SystemExit) as exit_info:
+            report.entry(main)
+        assert exit_info.value.code == 2
+        printed = capsys.readouterr().err
+        assert text in printed
+        assert printed.count("\n") == 1
