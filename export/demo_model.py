@@ -1,4 +1,10 @@
-"""The small sign classifier behind ``blurvote demo``, and how a frame becomes its input."""
+"""The small sign classifier behind ``blurvote demo``, and how a frame becomes its input.
+
+It ends in the plain average pool of most image classifiers, and that choice is part of what the
+demo shows: with the maximum beside the average (same data, same training) the undefended network
+kept 0.96 at sigma 0.25 and 0.73 at 0.375, where this one keeps about 0.4 and 0.1. The defence
+helps most where the classifier is weak; the demo is an illustration, not a benchmark.
+"""
 
 from __future__ import annotations
 

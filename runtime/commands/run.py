@@ -5,13 +5,17 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import signal
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from blurvote.runtime.command import Command, positive_int
 from blurvote.runtime.errors import BlurvoteError, SourceError
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from blurvote.runtime.frame import Frame
     from blurvote.runtime.guard import Guard
     from blurvote.runtime.sinks import Sink
@@ -55,16 +59,52 @@ def _run(args: argparse.Namespace) -> int:
         args.guard, args.provider, args.plan, args.threads, args.threshold, not args.no_spin
     ) as guard:
         job = _Job(args, guard)
-        status = 0
         try:
-            try:
+            with job.interrupt, contextlib.suppress(KeyboardInterrupt):
                 job.classify_all()
-            except KeyboardInterrupt:
-                status = INTERRUPTED
             job.report()
         finally:
             job.close()
-    return status or (INPUT_BROKEN if job.summary.broken else 0)
+    if job.interrupt.requested:
+        return INTERRUPTED
+    return INPUT_BROKEN if job.summary.broken else 0
+
+
+class _Interrupt:
+    """Ctrl-C ends a run between two frames; at once while a source is waited for, or when repeated.
+
+    An exception in the middle of a frame would tear a line or a picture apart, and OpenCV 5's text
+    functions have been seen to crash when a signal's exception reaches them.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        self.waiting = False
+
+    def _on_signal(self, number: int, stack: FrameType | None) -> None:
+        again, self.requested = self.requested, True
+        if self.waiting or again:
+            raise KeyboardInterrupt
+
+    def __enter__(self) -> None:
+        self._before = signal.getsignal(signal.SIGINT)
+        if self._before is signal.default_int_handler:  # else somebody else decides
+            signal.signal(signal.SIGINT, self._on_signal)
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self._before)
+
+    @contextlib.contextmanager
+    def wait(self) -> Iterator[None]:
+        """The time in which an interrupt takes effect at once."""
+        self.waiting = True
+        try:
+            if self.requested:
+                raise KeyboardInterrupt
+            yield
+        finally:
+            self.waiting = False
 
 
 class _Job:
@@ -77,6 +117,7 @@ class _Job:
         self.guard = guard
         self.summary = Summary()
         self.sink: Sink | None = None
+        self.interrupt = _Interrupt()
         # On a terminal that also gets the verdicts, a progress line would only be in their way.
         self.progress = sys.stderr.isatty() and (args.quiet or not sys.stdout.isatty())
 
@@ -87,7 +128,8 @@ class _Job:
             if self._enough():
                 return
             try:
-                source = open_source(uri)
+                with self.interrupt.wait():
+                    source = open_source(uri)
             except SourceError as error:
                 self._broken(uri, error)
                 continue
@@ -97,7 +139,8 @@ class _Job:
     def _classify(self, uri: str, source: Source) -> None:
         while not self._enough():
             try:
-                frame = source.read()
+                with self.interrupt.wait():
+                    frame = source.read()
                 if frame is None:
                     return
                 verdict = self.guard.classify(frame)
@@ -116,7 +159,8 @@ class _Job:
                 print(line, end="", file=sys.stderr, flush=True)
 
     def _enough(self) -> bool:
-        return self.args.max_frames is not None and self.summary.frames >= self.args.max_frames
+        most = self.args.max_frames
+        return self.interrupt.requested or (most is not None and self.summary.frames >= most)
 
     def _broken(self, uri: str, error: BlurvoteError) -> None:
         self.summary.broken += 1
