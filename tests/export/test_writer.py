@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import signal
 from collections.abc import Callable, Iterator
@@ -55,25 +56,30 @@ def test_a_guard_is_replaced_and_other_files_only_with_overwrite(
     assert (first.metadata.defense.sigma, second.metadata.defense.sigma) == (1.0, 2.0)
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def small_disk() -> Iterator[None]:
-    """Lets no file grow beyond 2 kB, which fails as a full disk does."""
+    """Lets no file grow beyond 2 kB, which fails as a full disk does.
+
+    Not a fixture: the limit holds for the report that pytest writes between a test and its teardown.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2048, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signal.signal(signal.SIGXFSZ, handler)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
 def test_a_full_disk_leaves_the_old_guard_and_nothing_else(
-    save_model: Callable[..., Path], tmp_path: Path, request: pytest.FixtureRequest
+    save_model: Callable[..., Path], tmp_path: Path
 ) -> None:
     path, target = save_model(), tmp_path / "guard.onnx"
     export_guard(path, target, **QUICK)
     old = target.read_bytes()
-    request.getfixturevalue("small_disk")
-    with pytest.raises(ExportError, match=r"cannot write .*guard.onnx .0.1 MB.: File too large"):
+    message = r"cannot write .*guard.onnx .0.1 MB.: File too large"
+    with small_disk(), pytest.raises(ExportError, match=message):
         export_guard(path, target, defense={"sigma": 2.0}, **QUICK)
     assert target.read_bytes() == old
     assert sorted(file.name for file in tmp_path.iterdir()) == ["guard.onnx", "model.onnx"]
