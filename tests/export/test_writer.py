@@ -60,7 +60,7 @@ def test_a_guard_is_replaced_and_other_files_only_with_overwrite(
 def small_disk() -> Iterator[None]:
     """Lets no file grow beyond 2 kB, which fails as a full disk does.
 
-    Not a fixture: the limit holds for the report that pytest writes between a test and its teardown.
+    Not a fixture: until its teardown the limit would hold for the report that pytest writes, too.
     """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
