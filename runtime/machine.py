@@ -63,5 +63,5 @@ def onnxruntime_advice(gpu: bool) -> str:
     if gpu and platform.machine() == "aarch64":
         return "pip install onnxruntime-gpu (its aarch64 wheel serves data-centre GPUs)"
     if gpu:
-        return "pip uninstall onnxruntime; pip install 'blurvote[gpu]'"
-    return "pip install 'blurvote[cpu]'"
+        return "pip uninstall onnxruntime; pip install onnxruntime-gpu"
+    return "pip install onnxruntime"

@@ -141,7 +141,7 @@ def test_settings_reach_the_session(
 @pytest.mark.parametrize(
     ("jetson", "advice"),
     [
-        (False, "pip install 'blurvote[cpu]'"),
+        (False, "pip install onnxruntime"),
         (True, "on a Jetson install NVIDIA's onnxruntime-gpu"),
     ],
 )
@@ -208,7 +208,7 @@ def test_a_wheel_without_the_provider(
         Engine(make_guard(), provider)
     assert str(caught.value) == (
         f"provider {provider!r} was asked for, but onnxruntime 9.9 here only has {CPU}; "
-        "pip uninstall onnxruntime; pip install 'blurvote[gpu]'"
+        "pip uninstall onnxruntime; pip install onnxruntime-gpu"
     )
 
 

@@ -78,7 +78,7 @@ JETSON = (
     "on a Jetson install NVIDIA's onnxruntime-gpu wheel for your JetPack "
     "(the wheel on PyPI has no kernels for its GPU)"
 )
-CPU = "pip install 'blurvote[cpu]'"
+CPU = "pip install onnxruntime"
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ CPU = "pip install 'blurvote[cpu]'"
         (True, "aarch64", False, JETSON),
         (False, "aarch64", False, CPU),
         (False, "x86_64", False, CPU),
-        (False, "x86_64", True, "pip uninstall onnxruntime; pip install 'blurvote[gpu]'"),
+        (False, "x86_64", True, "pip uninstall onnxruntime; pip install onnxruntime-gpu"),
         (
             False,
             "aarch64",
