@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import tempfile
 from pathlib import Path
 
 import onnx
 
 from blurvote.export.onnx_models import MAX_BYTES
 from blurvote.runtime.errors import ExportError
+from blurvote.runtime.whole_file import write_whole
 
 __all__ = ["check_target", "is_guard", "write_guard"]
 
@@ -47,30 +45,10 @@ def write_guard(proto: onnx.ModelProto, path: Path) -> int:
             and a file that was at `path` is still there.
     """
     data = proto.SerializeToString()
-    temporary: Path | None = None
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        temporary = Path(name)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-        temporary = None
+        write_whole(path, data)
     except OSError as error:
         raise ExportError(
             f"cannot write {path} ({len(data) / 1e6:.1f} MB): {error.strerror or error}"
         ) from error
-    finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
     return len(data)
-
-
-def _umask() -> int:
-    """The process's umask, which mkstemp's private files ignore."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

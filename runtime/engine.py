@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
-import numpy as np
 from numpy.typing import NDArray
 
 from blurvote.runtime.errors import GuardError, ProviderError
 from blurvote.runtime.machine import onnxruntime_advice, usable_cores
 
-__all__ = ["Engine", "Provider", "import_onnxruntime"]
+__all__ = ["Engine", "Provider", "Steps", "import_onnxruntime"]
 
 Provider = Literal["auto", "cpu", "cuda", "tensorrt"]
 
@@ -38,6 +39,15 @@ def import_onnxruntime() -> ModuleType:
         ) from error
     module: ModuleType = onnxruntime
     return module
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Milliseconds of one inference and of its copies to and from the device."""
+
+    copy_in: float
+    inference: float
+    copy_out: float
 
 
 class Engine:
@@ -144,6 +154,12 @@ class Engine:
             )
         return session
 
+    @property
+    def provider_options(self) -> dict[str, dict[str, str]]:
+        """The options of each provider in the session, as ONNX Runtime reports them."""
+        options: dict[str, dict[str, str]] = self._session.get_provider_options()
+        return options
+
     def close(self) -> None:
         """Releases the session, its memory and its threads."""
         self._session = None
@@ -155,12 +171,37 @@ class Engine:
             GuardError: ONNX Runtime failed, out of memory included.
         """
         try:
-            results: list[NDArray[np.float32]] = self._session.run(
-                outputs, {self.input_name: batch}
-            )
+            results: list[NDArray[Any]] = self._session.run(outputs, {self.input_name: batch})
         except Exception as error:
-            text = " ".join(str(error).split())
-            raise GuardError(
-                f"{self._path} failed on an input of shape {batch.shape}: {text[:300]}"
-            ) from error
+            raise self._failure(batch, error) from error
         return results
+
+    def run_in_steps(
+        self, batch: NDArray[Any], outputs: Sequence[str] | None = None
+    ) -> tuple[list[NDArray[Any]], Steps]:
+        """As `run`, with the copies apart: what a measurement needs, at a little extra cost.
+
+        Raises:
+            GuardError: as `run`.
+        """
+        device = "cpu" if self.provider == "cpu" else "cuda"
+        try:
+            started = time.perf_counter()
+            on_device = self._ort.OrtValue.ortvalue_from_numpy(batch, device, 0)
+            copied = time.perf_counter()
+            binding = self._session.io_binding()
+            binding.bind_ortvalue_input(self.input_name, on_device)
+            for name in outputs or self.output_names:
+                binding.bind_output(name, device, 0)
+            self._session.run_with_iobinding(binding)
+            binding.synchronize_outputs()
+            ran = time.perf_counter()
+            results: list[NDArray[Any]] = binding.copy_outputs_to_cpu()
+            ended = time.perf_counter()
+        except Exception as error:
+            raise self._failure(batch, error) from error
+        return results, Steps((copied - started) * 1e3, (ran - copied) * 1e3, (ended - ran) * 1e3)
+
+    def _failure(self, batch: NDArray[Any], error: Exception) -> GuardError:
+        text = " ".join(str(error).split())
+        return GuardError(f"{self._path} failed on an input of shape {batch.shape}: {text[:300]}")

@@ -17,6 +17,7 @@ from blurvote.runtime.errors import GuardError, PlanError
 from blurvote.runtime.frame import Colour, Frame, check_colour, check_pixels
 from blurvote.runtime.metadata import GuardMetadata
 from blurvote.runtime.plans import AutoPlan, Plan, PlanName, Times, ViewRunner
+from blurvote.runtime.tuning import load_tuning
 from blurvote.runtime.verdict import StageTimes, Verdict
 from blurvote.runtime.views import ViewBuilder
 from blurvote.runtime.vote import REJECTED, majority_vote
@@ -44,6 +45,7 @@ class Guard:
     Attributes:
         path, metadata, defense, labels: what was loaded.
         provider: what runs, `"cpu"`, `"cuda"` or `"tensorrt"`.
+        threads: threads of one inference.
         threshold: the threshold in force, or None.
 
     Raises:
@@ -64,6 +66,7 @@ class Guard:
         self.path = Path(path)
         self._engine = Engine(path, provider, threads, spin)
         self.provider = self._engine.provider
+        self.threads = self._engine.threads
         self.metadata = GuardMetadata.from_map(self._engine.metadata, str(path))
         self.defense = self.metadata.defense
         self.labels = self.metadata.labels
@@ -77,6 +80,16 @@ class Guard:
         self._auto: AutoPlan | None = None
         self._plan: PlanName = "batched"
         self._choose(plan)
+
+    @classmethod
+    def tuned(cls, path: str | Path, threshold: float | None = None) -> Guard:
+        """A guard with the settings that `blurvote bench --tune` found fastest on this machine.
+
+        Raises:
+            GuardError: there are none, or they were measured on another machine; see `__init__`
+                for the rest.
+        """
+        return cls(path, threshold=threshold, **load_tuning(path).settings)
 
     def _threshold(self, threshold: float | None) -> float | None:
         if self.defense.decision != "mean":
@@ -120,7 +133,9 @@ class Guard:
         """Times the session on the batch sizes of both plans."""
         total = len(self.defense.views)
         first = total // 2 + 1
-        views = np.zeros((total, 3, *self.defense.crop), np.float32)
+        # Not zeros: what a network is fed can change its speed (denormals, power).
+        random = np.random.default_rng(0)
+        views = random.standard_normal((total, 3, *self.defense.crop), np.float32)
 
         def best_of_three(count: int) -> float:
             times = []

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from blurvote.runtime.engine import Engine
+from blurvote.runtime.engine import Engine, Provider
 from blurvote.runtime.errors import GuardError
 from blurvote.runtime.frame import Colour
 from blurvote.runtime.metadata import GuardMetadata
@@ -21,14 +21,17 @@ class Undefended:
 
     Args:
         path: a guard of kind `views` whose first view is the clean one.
-        threads: as for `Guard`.
+        threads, provider: as for `Guard`.
 
     Raises:
         GuardError: the guard is of another kind.
+        ProviderError: the provider is not there, or is not what would run.
     """
 
-    def __init__(self, path: str | Path, threads: int | None = None) -> None:
-        self.engine = Engine(path, "cpu", threads)
+    def __init__(
+        self, path: str | Path, threads: int | None = None, provider: Provider = "cpu"
+    ) -> None:
+        self.engine = Engine(path, provider, threads)
         metadata = GuardMetadata.from_map(self.engine.metadata, str(path))
         if metadata.kind != "views" or metadata.defense.passes[0] != 0:
             raise GuardError(

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from blurvote.runtime.command import Command, positive_int
-from blurvote.runtime.errors import BlurvoteError, SourceError
+from blurvote.runtime.errors import BlurvoteError, PlanError, SourceError
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -46,6 +46,11 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=positive_int, help="default: the usable physical cores")
     parser.add_argument("--threshold", type=float, help="for guards that decide by mean softmax")
     parser.add_argument("--no-spin", action="store_true", help="idle threads sleep during a run")
+    parser.add_argument(
+        "--tuned",
+        action="store_true",
+        help="provider, plan, threads and spinning as blurvote bench --tune found them here",
+    )
     parser.add_argument("--max-frames", type=positive_int, help="stop after this many frames")
     parser.add_argument(
         "--quiet", action="store_true", help="no line per verdict, only the summary"
@@ -53,11 +58,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from blurvote.runtime.guard import Guard
-
-    with Guard(
-        args.guard, args.provider, args.plan, args.threads, args.threshold, not args.no_spin
-    ) as guard:
+    with _load(args) as guard:
         job = _Job(args, guard)
         try:
             with job.interrupt, contextlib.suppress(KeyboardInterrupt):
@@ -68,6 +69,21 @@ def _run(args: argparse.Namespace) -> int:
     if job.interrupt.requested:
         return INTERRUPTED
     return INPUT_BROKEN if job.summary.broken else 0
+
+
+def _load(args: argparse.Namespace) -> Guard:
+    from blurvote.runtime.guard import Guard
+
+    given = args.provider, args.plan, args.threads, not args.no_spin
+    if not args.tuned:
+        provider, plan, threads, spin = given
+        return Guard(args.guard, provider, plan, threads, args.threshold, spin)
+    if given != ("auto", "auto", None, True):
+        raise PlanError(
+            "--tuned sets the provider, plan, threads and spinning; leave out --provider, --plan, "
+            "--threads and --no-spin, or leave out --tuned"
+        )
+    return Guard.tuned(args.guard, args.threshold)
 
 
 class _Interrupt:

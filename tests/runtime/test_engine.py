@@ -93,6 +93,16 @@ def test_a_run_that_fails_names_the_file_and_the_shape(
     assert str(caught.value).startswith(f"{path} failed on an input of shape {batch.shape}: ")
 
 
+def test_an_inference_in_steps_is_the_same_inference(make_guard: MakeGuard) -> None:
+    engine = Engine(make_guard(), "cpu")
+    views = np.random.default_rng(0).normal(size=(2, 3, 16, 16)).astype(np.float32)
+    (logits,), steps = engine.run_in_steps(views)
+    np.testing.assert_array_equal(logits, engine.run(views)[0])
+    assert min(steps.copy_in, steps.inference, steps.copy_out) > 0
+    with pytest.raises(GuardError, match=r"failed on an input of shape \(2, 5\)"):
+        engine.run_in_steps(views[0, 0, :2, :5].copy())
+
+
 # ---- settings ----
 
 

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import pytest
 
-from blurvote.runtime import Defense, cli
+from blurvote.runtime import Defense, cli, tuning
 from tests.conftest import SMALL
 
 MakeGuard = Callable[..., Path]
@@ -372,3 +372,25 @@ def test_progress_is_shown_where_it_is_in_nobodys_way(
     assert len(steps) == 12
     for count, step in enumerate(steps, 1):
         assert re.fullmatch(rf"{re.escape(str(video))}: {count}/12, \d+\.\d/s ", step)
+
+
+def test_tuned_settings(
+    run: Callable[..., Ran],
+    make_guard: MakeGuard,
+    pictures: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    guard = make_guard()
+    assert "no tuned settings" in run(guard, pictures, "--tuned").errors[-1]
+    tuning.save_tuning(
+        tuning.Tuning(
+            "cpu", "cascade", 1, False, tuning.guard_sha256(guard), tuning.fingerprint(), 1.0, ""
+        )
+    )
+    ran = run(guard, pictures / "red.png", "--tuned", "--json")
+    assert (ran.status, ran.objects[0]["plan"]) == (0, "cascade")
+    ran = run(guard, pictures, "--tuned", "--plan", "batched")
+    assert ran.status == 2
+    assert "leave out --provider, --plan" in ran.errors[-1]
