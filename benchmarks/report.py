@@ -4,31 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import sys
-import time
 from collections.abc import Callable, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from blurvote.runtime import _kernels
+from blurvote.benchmarks.environment import machine
 from blurvote.runtime.errors import BlurvoteError, SinkError
-from blurvote.runtime.machine import cpu_name, usable_cores
 
-__all__ = ["add_output_options", "entry", "machine", "publish", "table"]
-
-_PACKAGES = (
-    "blurvote",
-    "numpy",
-    "opencv-python",
-    "onnxruntime",
-    "onnxruntime-gpu",
-    "torch",
-    "torchvision",
-    "kornia",
-)
+__all__ = ["add_output_options", "entry", "publish", "table"]
 
 
 def add_output_options(parser: argparse.ArgumentParser) -> None:
@@ -49,35 +33,6 @@ def entry(main: Callable[[], None]) -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
-
-
-def machine() -> dict[str, Any]:
-    """What the numbers of this run depend on besides the code."""
-    versions: dict[str, str | None] = {}
-    for package in _PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = None
-    return {
-        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "platform": platform.platform(),
-        "python": sys.version.split()[0],
-        "cpu": cpu_name(),
-        "instruction_sets": _kernels.available_isas(),
-        "usable_cores": usable_cores(),
-        "affinity": sorted(os.sched_getaffinity(0)),
-        "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
-        "load_average": os.getloadavg(),
-        "versions": versions,
-    }
-
-
-def _read(path: str) -> str | None:
-    try:
-        return Path(path).read_text().strip()
-    except OSError:
-        return None
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -1,0 +1,111 @@
+"""What every section of `blurvote bench` works with."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from blurvote.benchmarks.latency.peers import Peer
+from blurvote.benchmarks.latency.pictures import Pictures
+from blurvote.benchmarks.results import Results
+from blurvote.benchmarks.timing import Measured, Method, measure
+from blurvote.runtime.engine import Engine, Provider
+from blurvote.runtime.guard import Guard
+from blurvote.runtime.metadata import GuardMetadata
+from blurvote.runtime.plans import Plan
+
+__all__ = ["Bench", "describe_guard", "size_name"]
+
+
+def size_name(size: tuple[int, int]) -> str:
+    """A frame size `(height, width)` as people write it, width first."""
+    return f"{size[1]}x{size[0]}"
+
+
+def describe_guard(path: Path) -> tuple[GuardMetadata, dict[str, Any]]:
+    """A guard's metadata, and what identifies it in the results.
+
+    Raises:
+        GuardError: the file is missing, broken or not a guard.
+    """
+    engine = Engine(path, "cpu", threads=1)
+    metadata = GuardMetadata.from_map(engine.metadata, str(path))
+    engine.close()
+    return metadata, {
+        "path": path.name,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "megabytes": path.stat().st_size / 1e6,
+        "kind": metadata.kind,
+        "frame_size": metadata.frame_size,
+        "defense": metadata.defense.to_json(),
+        "source": metadata.provenance.get("source"),
+    }
+
+
+@dataclass
+class Bench:
+    """One run: what to measure, how, and where the findings go.
+
+    Attributes:
+        guard: the guard; `others` are more files of the same model, such as another precision.
+        metadata: of `guard`.
+        provider, threads: as for `Guard`.
+        sizes: frame sizes `(height, width)` in pixels of the headline.
+        pictures: what frames are made of.
+        peers: what the guard is measured beside, loaded.
+        method: how long and how often.
+        effort: 1 for a full run; less shortens what is repeated over images, sizes and cameras.
+        results: where rows and facts go; `folder` is where they are saved, if anywhere.
+        say: told what is going on.
+    """
+
+    guard: Path
+    metadata: GuardMetadata
+    sizes: Sequence[tuple[int, int]]
+    pictures: Pictures
+    results: Results
+    method: Method
+    others: Sequence[Path] = ()
+    provider: Provider = "auto"
+    threads: int | None = None
+    peers: list[Peer] = field(default_factory=list)
+    effort: float = 1.0
+    folder: Path | None = None
+    say: Callable[[str], None] = lambda text: None
+
+    def load(self, plan: Plan = "auto", threads: int | None = None, spin: bool = True) -> Guard:
+        """The guard under test."""
+        return Guard(self.guard, self.provider, plan, threads or self.threads, spin=spin)
+
+    @property
+    def plans(self) -> tuple[Plan, ...]:
+        """The plans that this guard can run."""
+        if self.metadata.kind == "frames" or self.metadata.defense.decision != "majority":
+            return ("batched",)
+        return ("batched", "cascade") if len(self.metadata.defense.views) > 2 else ("batched",)
+
+    @property
+    def has_clean_view(self) -> bool:
+        """Whether the undefended model can be run from this file."""
+        return self.metadata.kind == "views" and self.metadata.defense.passes[0] == 0
+
+    def skip(self, section: str, what: str, reason: object) -> None:
+        """Notes and says what is not measured."""
+        self.results.skip(section, what, str(reason))
+        self.say(f"skipped {what}: {reason}")
+
+    def measure(
+        self,
+        what: str,
+        alternatives: Mapping[str, Callable[[], object]],
+        method: Method | None = None,
+    ) -> Measured:
+        """`timing.measure` with this run's method and progress."""
+        return measure(alternatives, method or self.method, partial(self._step, what))
+
+    def _step(self, what: str, text: str) -> None:
+        self.say(f"{what}: {text}")

@@ -1,0 +1,317 @@
+"""Two results of `blurvote bench` side by side: what became faster, what slower, what is noise.
+
+A row has changed when all of these hold:
+
+1. the ratio of the medians lies beyond the noise floor, the same factor in both directions;
+2. the 95 % intervals of the two medians do not overlap;
+3. where either measurement was unstable, the ranges between their quartiles do not overlap either.
+
+The first keeps a significant 1 % from failing a build, the second a large change that too few calls
+support, the third what a disturbed machine did. Scenario metrics have no intervals: only the first
+applies to them, and a run that was not valid shows nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from blurvote.benchmarks.report import table
+from blurvote.benchmarks.results import Results, Row
+from blurvote.runtime.errors import SourceError
+
+__all__ = ["FAIL_ON", "Change", "cautions", "compare", "noise_share", "run", "text", "to_dict"]
+
+FAIL_ON = {"slower": ("slower",), "missing": ("slower", "only before"), "never": ()}
+_MORE_IS_BETTER = ("qps", "per second", "per_second", "/s", "fps", "throughput", "streams")
+_ORDER = ("slower", "faster", "only before", "only after", "within noise")
+_MACHINE = {  # in `Results.machine`; what moves during a run, such as the load, is not compared
+    "cpu": "CPU",
+    "cpu_features": "CPU features",
+    "instruction_sets": "instruction sets",
+    "usable_cores": "number of usable cores",
+    "affinity": "affinity",
+    "cgroup_cpus": "CPU limit of the control group",
+    "governor": "frequency governor",
+    "boost": "boost",
+    "cpu_max_mhz": "highest clock (MHz)",
+    "memory_mib": "memory (MiB)",
+    "platform": "platform",
+    "python": "Python",
+    "environment": "environment variables",
+}
+_ABSENT = "\u2013"
+Key = tuple[str, str, str]
+_Item = TypeVar("_Item")
+
+
+@dataclass(frozen=True)
+class Change:
+    """One row, or one scenario's metric, of two runs.
+
+    Attributes:
+        key: section, case and way.
+        before, after: the median, or the metric's value; None where the row is missing.
+        ratio: `after / before`; None where either is missing or zero.
+        verdict: `"faster"`, `"slower"`, `"within noise"`, `"only before"` or `"only after"`.
+        why: what the verdict rests on.
+        unit: of `before` and `after`; `"ms"` for rows.
+    """
+
+    key: Key
+    before: float | None
+    after: float | None
+    ratio: float | None
+    verdict: str
+    why: str
+    unit: str = "ms"
+
+
+def compare(before: Results, after: Results, noise: float = 0.05) -> list[Change]:
+    """What changed, the largest change first; then the rows of one run only, then the noise.
+
+    Args:
+        before, after: results of two runs, of any sections.
+        noise: the noise floor as a share: 0.05 takes ratios from 1/1.05 to 1.05 for noise.
+
+    Raises:
+        SourceError: two rows of one run have the same section, case and way.
+    """
+    changes = []
+    for key, old, new in _pairs(_rows(before), _rows(after)):
+        if old and new:
+            changes.append(_row_change(key, old, new, noise))
+        else:
+            first, second = (row.timing.median if row else None for row in (old, new))
+            changes.append(_missing(key, first, second, "ms"))
+    for key, was, now in _pairs(_scenarios(before), _scenarios(after)):
+        if was and now:
+            changes.append(_scenario_change(key, was, now, noise))
+        else:
+            first, second = (float(one["value"]) if one else None for one in (was, now))
+            changes.append(_missing(key, first, second, key[2]))
+    return sorted(changes, key=_rank)
+
+
+def _row_change(key: Key, before: Row, after: Row, noise: float) -> Change:
+    old, new = before.timing, after.timing
+    verdict, why = _beyond(new.median, old.median, noise)
+    if verdict != "within noise":
+        if _overlap((old.median_low, old.median_high), (new.median_low, new.median_high)):
+            verdict, why = "within noise", "the 95 % intervals of the medians overlap"
+        elif not (old.stable and new.stable):
+            if _overlap((old.p25, old.p75), (new.p25, new.p75)):
+                verdict, why = "within noise", "unstable, and the quartile ranges overlap"
+            else:
+                why += ", unstable, but the quartile ranges are apart"
+    if before.ratio and after.ratio and before.baseline == after.baseline != before.way:
+        why += f"; times {before.baseline}: {before.ratio.median:.2f}, {after.ratio.median:.2f}"
+    return Change(key, old.median, new.median, _ratio(new.median, old.median), verdict, why)
+
+
+def _scenario_change(
+    key: Key, before: Mapping[str, Any], after: Mapping[str, Any], noise: float
+) -> Change:
+    unit = key[2]
+    old, new = float(before["value"]), float(after["value"])
+    more_is_better = any(word in unit.lower() for word in _MORE_IS_BETTER)
+    verdict, why = _beyond(old, new, noise) if more_is_better else _beyond(new, old, noise)
+    if not (before.get("valid", True) and after.get("valid", True)):
+        verdict, why = "within noise", "not a valid run, so it shows nothing"
+    return Change(key, old, new, _ratio(new, old), verdict, why, unit)
+
+
+def _beyond(cost: float, than: float, noise: float) -> tuple[str, str]:
+    if cost > than * (1 + noise):
+        return "slower", f"beyond the noise floor of {noise:.3g}"
+    if cost * (1 + noise) < than:
+        return "faster", f"beyond the noise floor of {noise:.3g}"
+    return "within noise", f"inside the noise floor of {noise:.3g}"
+
+
+def _missing(key: Key, before: float | None, after: float | None, unit: str) -> Change:
+    verdict, other = ("only before", "after") if after is None else ("only after", "before")
+    return Change(key, before, after, None, verdict, f"not measured {other}", unit)
+
+
+def _overlap(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    return one[0] <= other[1] and other[0] <= one[1]
+
+
+def _ratio(after: float, before: float) -> float | None:
+    return after / before if before > 0 and after > 0 else None
+
+
+def _rank(change: Change) -> tuple[int, float]:
+    group = {"within noise": 2, "only before": 1, "only after": 1}.get(change.verdict, 0)
+    return group, -abs(math.log(change.ratio)) if change.ratio else 0.0
+
+
+def _rows(results: Results) -> dict[Key, Row]:
+    rows: dict[Key, Row] = {}
+    for row in results.rows:
+        if row.key in rows:
+            raise SourceError(f"{' / '.join(row.key)} is there twice in one result; expected once")
+        rows[row.key] = row
+    return rows
+
+
+def _scenarios(results: Results) -> dict[Key, Mapping[str, Any]]:
+    return {
+        ("scenarios", f"{one['scenario']}, {one.get('harness')}", str(one.get("metric"))): one
+        for one in results.facts.get("scenarios", ())
+        if one.get("value") is not None
+    }
+
+
+def _pairs(
+    before: Mapping[Key, _Item], after: Mapping[Key, _Item]
+) -> Iterator[tuple[Key, _Item | None, _Item | None]]:
+    for key in dict.fromkeys([*before, *after]):
+        yield key, before.get(key), after.get(key)
+
+
+def cautions(before: Results, after: Results, changes: Sequence[Change] = ()) -> list[str]:
+    """What differs besides the code, a sentence each; empty for a fair comparison.
+
+    A baseline such as `undefended` runs little of blurvote: where it is among the `changes`, the
+    machine or the inference library changed, and the ratios to it say more than the times.
+    """
+    found = []
+
+    def note(what: str, old: Any, new: Any) -> None:
+        if old != new:
+            found.append(f"different {what}: {_say(old)}, then {_say(new)}")
+
+    for name, words in _MACHINE.items():
+        note(words, before.machine.get(name), after.machine.get(name))
+    old, new = (dict(one.machine.get("versions") or {}) for one in (before, after))
+    for package in dict.fromkeys([*old, *new]):
+        note(f"version of {package}", old.get(package), new.get(package))
+    for name in dict.fromkeys([*before.method, *after.method]):
+        note(f"method, {name}", before.method.get(name), after.method.get(name))
+    gpus = [[gpu.get("name") for gpu in one.machine.get("gpus") or ()] for one in (before, after)]
+    note("GPUs", *gpus)
+    boards = [one.machine.get("jetson") or {} for one in (before, after)]
+    note("power mode", *(board.get("power_mode") for board in boards))
+    for name in ("session", "pictures"):
+        note(name, before.facts.get(name), after.facts.get(name))
+    hashes = [[str(guard.get("sha256"))[:12] for guard in one.guards] for one in (before, after)]
+    note("guard files, by SHA-256", *hashes)
+    for name in ("threads", "provider"):
+        note(name, *_settings(_rows(before), _rows(after), name))
+    for when, one in (("before", before), ("after", after)):
+        if not one.complete:
+            found.append(f"the run {when} is incomplete: it was interrupted or failed")
+    baselines = {(row.section, row.case, row.baseline) for row in before.rows}
+    for change in changes:
+        if change.key in baselines and change.verdict in ("slower", "faster"):
+            name = " / ".join(change.key)
+            found.append(f"the baseline {name} itself is {change.verdict}: compare ratios to it")
+    return found
+
+
+def _settings(
+    before: Mapping[Key, Row], after: Mapping[Key, Row], name: str
+) -> tuple[list[Any], list[Any]]:
+    """The values of one detail over the rows that both runs have."""
+    differing: list[tuple[Any, Any]] = []
+    for key in before.keys() & after.keys():
+        pair = before[key].detail.get(name), after[key].detail.get(name)
+        if pair[0] != pair[1] and pair not in differing:
+            differing.append(pair)
+    return [old for old, _ in differing], [new for _, new in differing]
+
+
+def _say(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return _say([f"{key} {_say(one)}" for key, one in value.items()])
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_say, value)) or "none"
+    return "unknown" if value is None else str(value)
+
+
+def text(changes: Sequence[Change], warnings: Sequence[str] = ()) -> str:
+    """Cautions, a table of what is not noise, and one line that sums it up."""
+    shown = [change for change in changes if change.verdict != "within noise"]
+    rows = [
+        [
+            " / ".join(change.key),
+            _number(change.before, change.unit),
+            _number(change.after, change.unit),
+            f"{change.ratio:.3f}x" if change.ratio else _ABSENT,
+            change.verdict,
+            change.why,
+        ]
+        for change in shown
+    ]
+    parts = [f"caution: {warning}" for warning in warnings]
+    if rows:
+        parts.append(table(["row", "before", "after", "after/before", "verdict", "why"], rows))
+    counts = {verdict: sum(c.verdict == verdict for c in changes) for verdict in _ORDER}
+    summary = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    most = changes[0] if changes and changes[0].verdict in ("slower", "faster") else None
+    if most and most.ratio:
+        summary += f"; most: {' / '.join(most.key)}, {most.ratio:.2f}x"
+    if warnings:
+        summary += f"; cautions: {len(warnings)}"
+    return "\n".join([*parts, f"{len(changes)} compared: {summary}"])
+
+
+def to_dict(changes: Sequence[Change], warnings: Sequence[str] = ()) -> dict[str, Any]:
+    """Plain values for JSON: `cautions`, `counts` by verdict and every change."""
+    return {
+        "cautions": list(warnings),
+        "counts": {verdict: sum(c.verdict == verdict for c in changes) for verdict in _ORDER},
+        "changes": [asdict(change) for change in changes],
+    }
+
+
+def run(
+    before_path: str | Path,
+    after_path: str | Path,
+    noise: float = 0.05,
+    as_json: bool = False,
+    fail_on: str = "slower",
+    write: Callable[[str], object] = print,
+) -> int:
+    """Prints the comparison; the exit status is 1 when what `fail_on` names is in it, otherwise 0.
+
+    Args:
+        before_path, after_path: `results.json`, or the folder that holds it.
+        noise: see `compare`.
+        as_json: print `to_dict` instead of `text`.
+        fail_on: a key of `FAIL_ON`; `"missing"` fails for a row that is gone, too.
+        write: takes the text.
+
+    Raises:
+        SourceError: a file cannot be read or is no result of `blurvote bench`.
+    """
+    before, after = Results.load(before_path), Results.load(after_path)
+    changes = compare(before, after, noise)
+    warnings = cautions(before, after, changes)
+    if as_json:
+        write(json.dumps(to_dict(changes, warnings), indent=2))
+    else:
+        write(text(changes, warnings))
+    return int(any(change.verdict in FAIL_ON[fail_on] for change in changes))
+
+
+def noise_share(value: str) -> float:
+    """An argparse type: a share such as 0.05, at least 0 and below 1."""
+    try:
+        share = float(value)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share < 1:
+        raise argparse.ArgumentTypeError(f"{value!r} is no share such as 0.05, from 0 to below 1")
+    return share
+
+
+def _number(value: float | None, unit: str) -> str:
+    return _ABSENT if value is None else f"{value:.4g} {unit}"

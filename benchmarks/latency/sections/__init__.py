@@ -1,0 +1,1 @@
+"""The parts of `blurvote bench`: each module measures one thing and adds it to the results."""

@@ -1,0 +1,82 @@
+"""What a cascade costs over many pictures, clean and noisy: mean, p99, agreement.
+
+The cascade's cost depends on the frame: where the first two views agree the third never runs. A
+median over one frame cannot show that, so here every picture is classified once by each way, in
+turn, at its own size, after one uncounted call that plans the size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from blurvote.benchmarks.latency.bench import Bench
+from blurvote.benchmarks.latency.pictures import noisy
+from blurvote.benchmarks.results import rows_of
+from blurvote.benchmarks.timing import Measured, stopwatch, summarise
+from blurvote.runtime.undefended import Undefended
+
+__all__ = ["measure"]
+
+NOISE = (0.0, 0.25)
+
+
+def measure(bench: Bench) -> None:
+    """Adds the rows and facts of section `cascade`."""
+    if "cascade" not in bench.plans or not bench.has_clean_view:
+        bench.skip("cascade", "cascade", "this guard always runs all views in one inference")
+        return
+    guards = {plan: bench.load(plan) for plan in ("cascade", "batched")}
+    undefended = Undefended(bench.guard, bench.threads, guards["cascade"].provider)
+    facts = {}
+    for sigma in NOISE:
+        case = f"noise {sigma:g}" if sigma else "clean"
+        samples: dict[str, list[float]] = {"undefended": [], "cascade": [], "batched": []}
+        agreed = []
+        for seed, image in enumerate(bench.pictures.images):
+            bench.say(f"cascade, {case}: picture {seed + 1} of {len(bench.pictures.images)}")
+            frame = noisy(image, sigma, seed) if sigma else image
+            ways: dict[str, Callable[[], Any]] = {
+                "undefended": partial(undefended.classify, frame),
+                **{plan: partial(guard.classify, frame) for plan, guard in guards.items()},
+            }
+            for way, function in ways.items():
+                samples[way].append(stopwatch(function, bench.method.pause_s))
+            agreed.append(not guards["cascade"].classify(frame).disagreement)
+        timings = {way: summarise(values) for way, values in samples.items()}
+        measured = Measured(timings, samples, samples)
+        bench.results.rows += rows_of("cascade", case, measured, "undefended")
+        facts[case] = _split(samples, np.array(agreed))
+    bench.results.facts["cascade"] = facts
+    for guard in guards.values():
+        guard.close()
+
+
+def _split(samples: dict[str, list[float]], agreed: Any) -> dict[str, Any]:
+    """Means and p99 over all pictures, and of the cascade over those that agree and the rest."""
+    cascade = np.array(samples["cascade"])
+    undefended = np.array(samples["undefended"])
+    mean = {way: float(np.mean(values)) for way, values in samples.items()}
+    return {
+        "images": len(agreed),
+        "agreement_rate": float(agreed.mean()),
+        "mean_ms": mean,
+        "p99_ms": {way: float(np.percentile(values, 99)) for way, values in samples.items()},
+        "mean_times_undefended": {way: value / mean["undefended"] for way, value in mean.items()},
+        "agree": _part(cascade[agreed], undefended[agreed]),
+        "differ": _part(cascade[~agreed], undefended[~agreed]),
+    }
+
+
+def _part(cascade: Any, undefended: Any) -> dict[str, float] | None:
+    if not len(cascade):
+        return None
+    return {
+        "images": len(cascade),
+        "mean_ms": float(cascade.mean()),
+        "p99_ms": float(np.percentile(cascade, 99)),
+        "mean_times_undefended": float(cascade.mean() / undefended.mean()),
+    }

@@ -1,0 +1,126 @@
+"""From a uint8 frame to a verdict: every plan, the undefended model and the peers, in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blurvote.benchmarks.latency import peers
+from blurvote.benchmarks.latency.bench import Bench, size_name
+from blurvote.benchmarks.latency.ways import (
+    OneByOne,
+    Recorded,
+    copies_ms,
+    percentiles,
+    pick_pair,
+)
+from blurvote.benchmarks.results import rows_of
+from blurvote.runtime.engine import Engine
+from blurvote.runtime.guard import Guard
+from blurvote.runtime.undefended import Undefended
+from blurvote.runtime.views import ViewBuilder
+
+__all__ = ["UNDEFENDED", "measure"]
+
+CHECKED = 4  # frames on which a peer's output is compared with the guard's
+
+UNDEFENDED = "undefended"
+
+
+def measure(bench: Bench) -> None:
+    """Adds the rows of section `verdict`, one case per frame size."""
+    guards = {plan: bench.load(plan) for plan in bench.plans}
+    if len(bench.plans) > 1:
+        guards["auto"] = bench.load("auto")
+    undefended = None
+    if bench.has_clean_view:
+        undefended = Undefended(bench.guard, bench.threads, guards["batched"].provider)
+    else:
+        bench.skip("verdict", UNDEFENDED, "the guard has no clean view that can be run alone")
+    try:
+        for size in bench.sizes:
+            _case(bench, size, guards, undefended)
+    finally:
+        for peer in bench.peers:
+            peer.close()
+        for guard in guards.values():
+            guard.close()
+
+
+def _case(
+    bench: Bench,
+    size: tuple[int, int],
+    guards: dict[Any, Guard],
+    undefended: Undefended | None,
+) -> None:
+    name = size_name(size)
+    frames = bench.pictures.frames(*size, count=12)
+    agree, differ = pick_pair(guards["batched"].classify, frames)
+    ways: dict[str, Callable[[], Any]] = {}
+    detail: dict[str, dict[str, Any]] = {}
+
+    def add(way: str, function: Callable[[], Any], **facts: Any) -> None:
+        ways[way] = function
+        detail[way] = facts
+
+    ours = {"threads": guards["batched"].threads, "provider": guards["batched"].provider}
+    if undefended:
+        add(UNDEFENDED, partial(undefended.classify, agree), **ours)
+        one_by_one = OneByOne(undefended, bench.metadata.defense.views)
+        add("three views, one after the other", partial(one_by_one.classify, agree), **ours)
+    add("batched", Recorded(guards["batched"], agree), plan="batched", **ours)
+    if "cascade" in guards:
+        cascade = guards["cascade"]
+        add("cascade, views agree", Recorded(cascade, agree), plan="cascade", **ours)
+        if differ is None:
+            bench.skip("verdict", f"cascade, views differ, {name}", "no such frame was found")
+        else:
+            add("cascade, views differ", Recorded(cascade, differ), plan="cascade", **ours)
+        auto = Recorded(guards["auto"], agree)
+        add("auto", auto, plan=f"auto: {guards['auto'].plan}", **ours)
+    for peer, report in _correct(bench, name, frames):
+        facts = {"peer": peer.family, "threads": peer.threads, "checked": report}
+        facts["layout"] = f"views: {peer.way.layout}; inference: {peer.layout}"
+        add(peer.name, partial(peer.classify, agree), **facts)
+
+    method = replace(bench.method, pause_s=max(bench.method.pause_s, 0.05))
+    measured = bench.measure(f"verdict, {name}", ways, method)
+    copy_in, copy_out = copies_ms(bench, agree)
+    for way, function in ways.items():
+        detail[way]["distribution"] = percentiles(measured.samples[way])
+        if isinstance(function, Recorded):
+            timing = measured.timings[way]
+            detail[way]["stage_ms"] = function.stage_ms(timing, copy_in, copy_out)
+        elif "peer" in detail[way]:
+            detail[way]["times"] = {
+                own: asdict(measured.ratio(way, own))
+                for own in ("cascade, views agree", "batched")
+                if own in ways
+            }
+    baseline = UNDEFENDED if undefended else "batched"
+    bench.results.rows += rows_of("verdict", name, measured, baseline, detail=detail)
+
+
+def _correct(
+    bench: Bench, name: str, frames: list[NDArray[np.uint8]]
+) -> Iterator[tuple[peers.Peer, dict[str, Any]]]:
+    """The peers whose output was compared with the guard's on this size and found right."""
+    if not bench.peers:
+        return
+    builder = ViewBuilder(bench.metadata.defense)
+    engine = Engine(bench.guard, "cpu")
+    for peer in bench.peers:
+        bench.say(f"verdict, {name}: checking {peer.name}")
+        report = peers.check(
+            peer, frames[:CHECKED], builder.build, lambda views: engine.run(views)[0]
+        )
+        if report["failed"]:
+            bench.skip("verdict", f"{peer.name}, {name}", report["failed"])
+        else:
+            yield peer, report
+    engine.close()
