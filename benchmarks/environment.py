@@ -122,7 +122,7 @@ def warnings(machine: Mapping[str, Any]) -> list[str]:
     found = []
     cores, cpus = machine.get("usable_cores") or 1, machine.get("logical_cpus") or 1
     average = (machine.get("load_average") or [0.0])[0]
-    if average > max(0.5, 0.25 * cores):
+    if average > 0.5 * cores:
         found.append(
             f"load average {average:.2f} on {cores} usable cores: other work runs or just ran; "
             "wait or stop it and measure again"

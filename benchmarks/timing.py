@@ -98,17 +98,19 @@ class Method:
     """How long and how often to measure.
 
     Attributes:
-        rounds: turns of each alternative in a window.
+        rounds: turns of each alternative in a window, at most.
         turn_s: seconds that a turn should last; calls are fitted into it, at least `min_calls`.
         min_calls, max_calls: counted calls of a turn.
         pause_s: seconds of rest before each turn.
         tolerance: how far the medians of agreeing windows may lie apart, as a share.
+        window_s: seconds that a window should last at most; rounds are fitted into it, at least 2.
         max_windows: windows after which it ends, stable or not.
         budget_s: seconds after which no further window begins (the first three always run).
         warm_s: seconds of warm-up of one alternative, at most.
     """
 
     rounds: int = 6
+    window_s: float = 15.0
     turn_s: float = 0.03
     min_calls: int = 2
     max_calls: int = 40
@@ -185,14 +187,17 @@ def measure(
     method = method or Method()
     say = progress or (lambda text: None)
     calls = {}
+    round_s = 0.0
     for name, function in alternatives.items():
         say(f"warming up {name}")
-        calls[name] = _warm(function, method)
+        calls[name], each_s = _warm(function, method)
+        round_s += method.pause_s + (calls[name] + 1) * each_s
+    rounds = int(min(method.rounds, max(2, method.window_s / max(round_s, 1e-9))))
     windows: list[dict[str, list[list[float]]]] = []
     started = _clock()
     while True:
         say(f"window {len(windows) + 1} of {len(alternatives)} alternatives")
-        windows.append(_window(alternatives, calls, method))
+        windows.append(_window(alternatives, calls, rounds, method.pause_s))
         stable = {name: _agree(windows, name, method.tolerance) for name in alternatives}
         spent = (_clock() - started) / 1e9
         over = len(windows) >= method.max_windows or spent >= method.budget_s
@@ -222,8 +227,8 @@ def stopwatch(function: Callable[[], object], pause_s: float = 0.0) -> float:
     return _time(function)
 
 
-def _warm(function: Callable[[], object], method: Method) -> int:
-    """Calls until two groups in a row agree; returns how many calls fit into a turn."""
+def _warm(function: Callable[[], object], method: Method) -> tuple[int, float]:
+    """Calls until two groups in a row agree; how many fit into a turn, and seconds of one."""
     _sleep(method.pause_s)
     deadline = _clock() + method.warm_s * 1e9
     before = math.inf
@@ -234,18 +239,21 @@ def _warm(function: Callable[[], object], method: Method) -> int:
         now = float(np.median(times))
         if abs(now - before) <= method.tolerance * now or _clock() > deadline:
             fitting = round(method.turn_s * 1e3 / max(now, 1e-6))
-            return min(method.max_calls, max(method.min_calls, fitting))
+            return min(method.max_calls, max(method.min_calls, fitting)), now / 1e3
         before = now
 
 
 def _window(
-    alternatives: Mapping[str, Callable[[], object]], calls: Mapping[str, int], method: Method
+    alternatives: Mapping[str, Callable[[], object]],
+    calls: Mapping[str, int],
+    rounds: int,
+    pause_s: float,
 ) -> dict[str, list[list[float]]]:
     """Each alternative's turns, each a list of milliseconds."""
     turns: dict[str, list[list[float]]] = {name: [] for name in alternatives}
-    for _ in range(method.rounds):
+    for _ in range(rounds):
         for name, function in alternatives.items():
-            _sleep(method.pause_s)
+            _sleep(pause_s)
             function()
             turns[name].append([_time(function) for _ in range(calls[name])])
     return turns

@@ -143,4 +143,15 @@ NB_MODULE(_kernels, m) {
         },
         "logits"_a.noconvert(), "electorate"_a, "labels"_a.noconvert(), "counts"_a.noconvert(),
         "view_labels"_a.noconvert(), "The same for float16 logits, given as their bits in uint16.");
+
+    m.def(
+        "softmax_at",
+        [](const Array<const float, 2>& logits, std::size_t row, std::size_t label) {
+            if (row >= logits.shape(0) || label >= logits.shape(1)) {
+                throw nb::index_error("no such row or label in the logits");
+            }
+            return blurvote::softmax_at(logits.data() + row * logits.shape(1), logits.shape(1), label);
+        },
+        "logits"_a.noconvert(), "row"_a, "label"_a,
+        "Softmax of row `row` of (R, C) float32 logits at `label`.");
 }

@@ -38,3 +38,6 @@ def majority_vote(logits: Annotated[NDArray[numpy.float32], dict(shape=(None, No
 
 def majority_vote_half(logits: Annotated[NDArray[numpy.uint16], dict(shape=(None, None, None), order='C', device='cpu', writable=False)], electorate: int, labels: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu')], counts: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu')], view_labels: Annotated[NDArray[numpy.int64], dict(shape=(None, None), order='C', device='cpu')]) -> None:
     """The same for float16 logits, given as their bits in uint16."""
+
+def softmax_at(logits: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], row: int, label: int) -> float:
+    """Softmax of row `row` of (R, C) float32 logits at `label`."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from blurvote.runtime import _kernels
 from blurvote.runtime.verdict import Reason
 from blurvote.runtime.vote import REJECTED
 
@@ -73,8 +74,10 @@ def decide_majority(ballot: Ballot) -> Outcome:
         few = 2 * ballot.voters <= ballot.views
         return Outcome(REJECTED, "invalid_views" if few else "no_majority", None)
     voted = [k for k, label in enumerate(ballot.view_labels) if label == ballot.label][:2]
-    confidence = softmax(ballot.logits[voted])[:, ballot.label].mean()
-    return Outcome(ballot.label, None, float(confidence))
+    # In C++: right after an inference, with cold caches, NumPy's softmax takes 0.15 ms.
+    logits = np.ascontiguousarray(ballot.logits, np.float32)
+    shares = [_kernels.softmax_at(logits, k, ballot.label) for k in voted]
+    return Outcome(ballot.label, None, sum(shares) / len(shares))
 
 
 def decide_mean(ballot: Ballot, threshold: float) -> Outcome:

@@ -46,6 +46,9 @@ _STYLE: Any = {
 }
 
 
+TICKS = (0, 25, 50, 75, 90, 95, 99, 99.9)  # percentiles that are marked and named
+
+
 def draw(results: Results, folder: str | Path) -> dict[str, str]:
     """Writes one PNG of 1600 pixels' width per picture that has data.
 
@@ -144,8 +147,9 @@ def _stages(results: Results) -> Any:
 
 def _distribution(results: Results) -> Any:
     """Percentiles on an axis that stretches the tail tenfold with each nine."""
-    rows = [r for r in results.section("verdict") if r.detail.get("distribution")]
-    case, rows = _first_case([row for row in rows if not row.detail.get("peer")])
+    found = results.section("tail") or results.section("verdict")
+    rows = [row for row in found if row.detail.get("distribution") and not row.detail.get("peer")]
+    case, rows = _first_case(rows)
     if not rows:
         return None
     figure, axis = _new(f"How long the slowest calls take, {case}", 6.2)
@@ -153,9 +157,14 @@ def _distribution(results: Results) -> Any:
         values = row.detail["distribution"]
         shares = [p for p in range(100) if row.timing.calls * (100 - p) >= 100]
         x = [-math.log10(1 - p / 100) for p in shares]
-        marks = [k for k, p in enumerate(shares) if p in (0, 25, 50, 75, 90, 95, 99)]
-        axis.plot(x, [values[p] for p in shares], markevery=marks, label=_name(row), **style)
-    ticks = (0, 25, 50, 75, 90, 95, 99)
+        y = [values[p] for p in shares]
+        marks = [k for k, p in enumerate(shares) if p in TICKS]
+        if row.timing.p999 is not None:
+            marks.append(len(x))
+            x.append(3.0)
+            y.append(row.timing.p999)
+        axis.plot(x, y, markevery=marks, label=_name(row), **style)
+    ticks = [p for p in TICKS if -math.log10(1 - p / 100) <= axis.get_xlim()[1]]
     axis.set_xticks([-math.log10(1 - p / 100) for p in ticks], [f"{p} %" for p in ticks])
     axis.set(
         xlabel="share of calls that took at most this long", ylabel="latency, ms", ylim=(0, None)

@@ -24,7 +24,8 @@ def markdown(results: Results, figures: Mapping[str, str]) -> str:
         figures: the names that `figures.draw` returned, with paths relative to the report.
     """
     sections: list[tuple[str, str | None, Callable[[Results], Iterable[str]]]] = [
-        ("Frame to verdict", "distribution", tables.verdict),
+        ("Frame to verdict", None, tables.verdict),
+        ("The slowest calls", "distribution", tables.tail),
         ("Where the time goes", "stages", tables.stages),
         ("Cascade over real images", None, tables.cascade),
         ("Beside what others would use", "peers", tables.peers),

@@ -18,6 +18,7 @@ from blurvote.benchmarks.timing import Ratio
 
 STAGES = ("views", "copy in", "inference", "copy out", "vote", "rest")
 UNSTABLE = "\u2020"
+TAILS = ("p90 ms", "p95 ms", "p99 ms", "p99.9 ms")
 
 
 def verdict(results: Results) -> Iterable[str]:
@@ -25,7 +26,8 @@ def verdict(results: Results) -> Iterable[str]:
         cells = [
             [
                 way_name(row),
-                *map(number, (row.timing.median, row.timing.p90, row.timing.p99)),
+                number(row.timing.median),
+                *map(number, _tails(row)),
                 number(row.timing.minimum),
                 f"{(row.timing.p75 - row.timing.p25) / row.timing.median:.1%}",
                 ratio_cell(row),
@@ -34,9 +36,20 @@ def verdict(results: Results) -> Iterable[str]:
             for row in rows
             if not row.detail.get("peer")
         ]
-        headers = ["way", "median ms", "p90 ms", "p99 ms", "min ms", "spread"]
+        headers = ["way", "median ms", *TAILS, "min ms", "spread"]
         yield f"A frame of {case}:"
         yield aligned([*headers, ratio_header(rows), "stable"], cells)
+
+
+def tail(results: Results) -> Iterable[str]:
+    for case, rows in cases(results.section("tail")):
+        cells = [
+            [way_name(row), str(row.timing.calls), number(row.timing.median)]
+            + [number(value) for value in _tails(row)]
+            for row in rows
+        ]
+        yield f"Many calls on a frame of {case}:"
+        yield aligned(["way", "calls", "median ms", *TAILS], cells)
 
 
 def stages(results: Results) -> Iterable[str]:
@@ -257,6 +270,11 @@ def not_inference(row: Row) -> tuple[str, str]:
         return ABSENT, ABSENT
     rest = sum(ms for stage, ms in stages.items() if stage != "inference")
     return number(rest), f"{rest / sum(stages.values()):.1%}"
+
+
+def _tails(row: Row) -> tuple[float | None, ...]:
+    timing = row.timing
+    return timing.p90, timing.p95, timing.p99, timing.p999
 
 
 def _median(row: Row) -> float:

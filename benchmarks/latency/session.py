@@ -27,6 +27,7 @@ from blurvote.benchmarks.latency.sections import (
     scenarios,
     sizes,
     start,
+    tail,
     threads,
     verdict,
     views,
@@ -45,6 +46,7 @@ __all__ = ["SECTIONS", "run"]
 
 SECTIONS: dict[str, Callable[[Bench], None]] = {
     "verdict": verdict.measure,
+    "tail": tail.measure,
     "cascade": cascade.measure,
     "cameras": cameras.measure,
     "sizes": sizes.measure,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -88,18 +88,22 @@ def percentiles(milliseconds: list[float]) -> list[float]:
     return [float(value) for value in np.percentile(milliseconds, range(101))]
 
 
-def pick_pair(
-    classify: Callable[[Pixels], Verdict], frames: list[Pixels]
-) -> tuple[Pixels, Pixels | None]:
+def pick_pair(guards: Sequence[Guard], frames: list[Pixels]) -> tuple[Pixels, Pixels | None]:
     """A frame whose first two views agree, and one where they differ; None where none was found.
+
+    Agreement is of every guard given, disagreement of the first.
 
     Differing frames are made of the same pictures by adding noise: a large frame's resize averages
     noise away, so it takes more of it there.
     """
-    agree = next((frame for frame in frames if classify(frame).disagreement is False), frames[0])
+
+    def all_agree(frame: Pixels) -> bool:
+        return all(guard.classify(frame).disagreement is False for guard in guards)
+
+    agree = next(filter(all_agree, frames), frames[0])
     for sigma in (0.0, 0.25, 0.5, 1.0):
         for seed, frame in enumerate(frames):
             candidate = noisy(frame, sigma, seed) if sigma else frame
-            if classify(candidate).disagreement:
+            if guards[0].classify(candidate).disagreement:
                 return agree, candidate
     return agree, None

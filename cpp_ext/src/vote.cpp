@@ -1,5 +1,6 @@
 #include "blurvote/vote.h"
 
+#include <cmath>
 #include <cstring>
 #include <limits>
 #include <vector>
@@ -105,6 +106,15 @@ void majority_vote_half(const std::uint16_t* logits, std::size_t frames, std::si
         }
         count_votes(view_labels, views, electorate, labels + n, counts + n);
     }
+}
+
+double softmax_at(const float* logits, std::size_t classes, std::size_t label) {
+    float largest = logits[0];
+    for (std::size_t k = 1; k < classes; ++k) largest = logits[k] > largest ? logits[k] : largest;
+    const auto weight = [&](float logit) { return logit == largest ? 1.0f : std::exp(logit - largest); };
+    double total = 0;
+    for (std::size_t k = 0; k < classes; ++k) total += static_cast<double>(weight(logits[k]));
+    return static_cast<double>(weight(logits[label])) / total;
 }
 
 }  // namespace blurvote

@@ -253,6 +253,11 @@ void votes() {
         }
         std::vector<std::int64_t> view_labels(views), expected(views, kRejected);
         std::int64_t label, count, expected_label = kRejected, expected_count = 0;
+        double shares = 0;
+        for (std::size_t c = 0; c < classes; ++c) shares += softmax_at(logits.data(), classes, c);
+        const bool has_nan = std::any_of(logits.begin(), logits.begin() + static_cast<std::ptrdiff_t>(classes),
+                                         [](float x) { return std::isnan(x); });
+        CHECK(has_nan ? std::isnan(shares) : std::abs(shares - 1) < 1e-5);
         majority_vote(logits.data(), 1, views, classes, views, &label, &count, view_labels.data());
         for (std::size_t v = 0; v < views; ++v) {
             const auto from = logits.begin() + static_cast<std::ptrdiff_t>(v * classes);

@@ -60,7 +60,16 @@ def test_every_section_is_there(ran: Path) -> None:
     found = Results.load(ran)
     assert found.complete
     with_rows = {row.section for row in found.rows}
-    assert with_rows == {"verdict", "cascade", "cameras", "sizes", "threads", "providers", "views"}
+    assert with_rows == {
+        "verdict",
+        "tail",
+        "cascade",
+        "cameras",
+        "sizes",
+        "threads",
+        "providers",
+        "views",
+    }
     assert {"growth", "planning", "vote", "compute", "start", "cascade"} <= set(found.facts)
     assert {row.key for row in found.rows if row.section == "verdict"} >= {
         ("verdict", "128x96", way)
@@ -185,7 +194,7 @@ def test_a_full_disk_keeps_the_last_results_and_prints_the_rest(
 
 
 WRONG: dict[str, tuple[tuple[object, ...], str]] = {
-    "section": (("--sections", "speed"), "--sections speed: expected some of verdict, cascade"),
+    "section": (("--sections", "speed"), "--sections speed: expected some of verdict, tail"),
     "peer": (("--against", "tflite"), "--against tflite: expected some of blog, torch"),
     "scenario": (("--scenarios", "batch"), "--scenarios batch: expected some of single-stream"),
     "provider": (("--provider", "cuda"), "provider 'cuda' was asked for"),

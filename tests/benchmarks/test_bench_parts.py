@@ -81,7 +81,7 @@ def test_a_pair_of_frames(make_guard: Callable[..., Path]) -> None:
     """Grey noise: the colour that wins is chance, and a blur can turn it."""
     frames = [np.full((20, 20, 3), 128, np.uint8)]
     with Guard(make_guard(), "cpu", plan="batched") as guard:
-        agree, differ = pick_pair(guard.classify, frames)
+        agree, differ = pick_pair([guard], frames)
         assert guard.classify(agree).disagreement is False
         assert differ is None or guard.classify(differ).disagreement is True
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
+from blurvote.runtime import _kernels
 from blurvote.runtime.decision import Ballot, decide_majority, decide_mean, softmax
 from blurvote.runtime.vote import majority_vote
 
@@ -79,6 +80,26 @@ def test_softmax_equals_the_formula(logits: np.ndarray) -> None:
     powers = np.exp(logits.astype(np.float64))
     expected = powers / powers.sum(axis=-1, keepdims=True)
     np.testing.assert_allclose(softmax(logits), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("classes", [1, 2, 7, 1000])
+@pytest.mark.parametrize("scale", [0.01, 1, 50, 1e30])
+def test_the_kernel_s_softmax_is_numpy_s(classes: int, scale: float) -> None:
+    logits = np.random.default_rng(classes).normal(size=(3, classes)).astype(np.float32) * scale
+    logits[2, 0] = -np.inf
+    logits[1, -1] = np.inf
+    expected = softmax(logits)
+    for row in range(2 if classes == 1 else 3):
+        shares = [_kernels.softmax_at(logits, row, label) for label in range(classes)]
+        np.testing.assert_allclose(shares, expected[row], rtol=1e-5, atol=1e-7)
+
+
+def test_the_kernel_s_softmax_of_nan_is_nan_and_bounds_are_kept() -> None:
+    logits = np.array([[0, np.nan, 1], [np.nan, 0, 1]], np.float32)
+    assert all(np.isnan(_kernels.softmax_at(logits, row, 2)) for row in (0, 1))
+    for row, label in ((2, 0), (0, 3)):
+        with pytest.raises(IndexError):
+            _kernels.softmax_at(logits, row, label)
 
 
 def test_softmax_of_infinite_logits_is_the_limit() -> None:

@@ -18,18 +18,23 @@ ROUNDS = 7
 VERDICTS = 20
 
 # What each process runs; it prints its own milliseconds, so that starting Python does not count.
+# Memory is the process's own VmHWM and VmRSS: getrusage would start from its parent's.
+_MEMORY = """
+def memory(entry):
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith(entry)) / 1024
+"""
 _IMPORT = """
-import sys, time, json, resource
+import sys, time, json
 started = time.perf_counter()
 {imports}
 print(json.dumps({{
     "import_ms": (time.perf_counter() - started) * 1e3,
-    "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    "peak_memory_mib": memory("VmHWM"),
 }}))
 """
 _FIRST = """
-import sys, time, json, resource
-from pathlib import Path
+import sys, time, json
 began = time.perf_counter()
 import numpy as np
 from blurvote.runtime import Guard
@@ -47,15 +52,13 @@ first = time.perf_counter()
 for _ in range(int(verdicts)):
     made.classify(frame)
 ended = time.perf_counter()
-status = Path("/proc/self/status").read_text() if Path("/proc/self/status").exists() else ""
-resident = next((int(l.split()[1]) for l in status.splitlines() if l.startswith("VmRSS")), 0)
 print(json.dumps({{
     "import_ms": (imported - began) * 1e3,
     "load_ms": (loaded - started) * 1e3,
     "first_verdict_ms": (first - loaded) * 1e3,
     "steady_verdict_ms": (ended - first) * 1e3 / int(verdicts),
-    "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-    "memory_mib": resident / 1024,
+    "peak_memory_mib": memory("VmHWM"),
+    "memory_mib": memory("VmRSS"),
 }}))
 """
 IMPORTS = {
@@ -95,7 +98,7 @@ def measure(bench: Bench) -> None:
 
 
 def _run(program: str, arguments: list[str]) -> dict[str, float]:
-    command = [sys.executable, "-c", program, *arguments]
+    command = [sys.executable, "-c", _MEMORY + program, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ)
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["no message"]

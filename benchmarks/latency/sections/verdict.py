@@ -27,9 +27,8 @@ from blurvote.runtime.views import ViewBuilder
 
 __all__ = ["UNDEFENDED", "measure"]
 
-CHECKED = 4  # frames on which a peer's output is compared with the guard's
-
 UNDEFENDED = "undefended"
+CHECKED = 4  # frames on which a peer's output is compared with the guard's
 
 
 def measure(bench: Bench) -> None:
@@ -37,6 +36,9 @@ def measure(bench: Bench) -> None:
     guards = {plan: bench.load(plan) for plan in bench.plans}
     if len(bench.plans) > 1:
         guards["auto"] = bench.load("auto")
+    others = {
+        path.name: Guard(path, bench.provider, threads=bench.threads) for path in bench.others
+    }
     undefended = None
     if bench.has_clean_view:
         undefended = Undefended(bench.guard, bench.threads, guards["batched"].provider)
@@ -44,11 +46,11 @@ def measure(bench: Bench) -> None:
         bench.skip("verdict", UNDEFENDED, "the guard has no clean view that can be run alone")
     try:
         for size in bench.sizes:
-            _case(bench, size, guards, undefended)
+            _case(bench, size, guards, others, undefended)
     finally:
         for peer in bench.peers:
             peer.close()
-        for guard in guards.values():
+        for guard in (*guards.values(), *others.values()):
             guard.close()
 
 
@@ -56,11 +58,12 @@ def _case(
     bench: Bench,
     size: tuple[int, int],
     guards: dict[Any, Guard],
+    others: dict[str, Guard],
     undefended: Undefended | None,
 ) -> None:
     name = size_name(size)
     frames = bench.pictures.frames(*size, count=12)
-    agree, differ = pick_pair(guards["batched"].classify, frames)
+    agree, differ = pick_pair([guards["batched"], *others.values()], frames)
     ways: dict[str, Callable[[], Any]] = {}
     detail: dict[str, dict[str, Any]] = {}
 
@@ -83,9 +86,11 @@ def _case(
             add("cascade, views differ", Recorded(cascade, differ), plan="cascade", **ours)
         auto = Recorded(guards["auto"], agree)
         add("auto", auto, plan=f"auto: {guards['auto'].plan}", **ours)
+    for file, guard in others.items():
+        add(f"auto, {file}", Recorded(guard, agree), plan=f"auto: {guard.plan}", **ours)
     for peer, report in _correct(bench, name, frames):
         facts = {"peer": peer.family, "threads": peer.threads, "checked": report}
-        facts["layout"] = f"views: {peer.way.layout}; inference: {peer.layout}"
+        facts["layout"] = peer.layout
         add(peer.name, partial(peer.classify, agree), **facts)
 
     method = replace(bench.method, pause_s=max(bench.method.pause_s, 0.05))
@@ -99,8 +104,8 @@ def _case(
         elif "peer" in detail[way]:
             detail[way]["times"] = {
                 own: asdict(measured.ratio(way, own))
-                for own in ("cascade, views agree", "batched")
-                if own in ways
+                for own, function in ways.items()
+                if isinstance(function, Recorded) and not own.endswith(("differ", "auto"))
             }
     baseline = UNDEFENDED if undefended else "batched"
     bench.results.rows += rows_of("verdict", name, measured, baseline, detail=detail)

@@ -25,4 +25,8 @@ void majority_vote(const float* logits, std::size_t frames, std::size_t views, s
 void majority_vote_half(const std::uint16_t* logits, std::size_t frames, std::size_t views, std::size_t classes,
                         std::size_t electorate, std::int64_t* labels, std::int64_t* counts, std::int64_t* view_labels);
 
+// The softmax of one view's logits at `label` < classes, in [0, 1]; NaN if a logit is NaN. Logits of
+// +inf share the whole mass, which is the limit of the formula.
+double softmax_at(const float* logits, std::size_t classes, std::size_t label);
+
 }  // namespace blurvote
