@@ -7,7 +7,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 UV     := $(BIN)/uv pip install --quiet --python $(BIN)/python
 BUILD  := .build-cpp
-SOURCES := $(shell find runtime export benchmarks cpp_ext -type f -not -name '*.pyc') pyproject.toml README.md LICENSE
+SOURCES := $(shell find runtime export benchmarks cpp_ext -type f -not -name '*.pyc' -not -path '*/results/*') pyproject.toml README.md LICENSE
 
 .PHONY: demo test lint types cpp-test sanitize pytest develop wheel bench pins clean
 
@@ -73,8 +73,7 @@ wheel: $(VENV)/.demo-deps
 	$(BIN)/uv build --quiet --wheel --python $(BIN)/python --out-dir dist .
 
 bench: $(VENV)/.test-deps $(VENV)/.installed
-	$(BIN)/python -m blurvote.benchmarks.latency.views --out bench-output
-	$(BIN)/python -m blurvote.benchmarks.latency.vote --out bench-output
+	$(BIN)/blurvote bench --against all -o bench-output
 
 # Resolves the dependencies for every supported Python at once and rewrites the pins.
 pins: | $(BIN)/uv

@@ -29,7 +29,7 @@ def entry(main: Callable[[], None]) -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except ImportError as error:
-        print(f"error: {error}; pip install 'blurvote[bench]' brings the peers", file=sys.stderr)
+        print(f"error: {error}; pip install it", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

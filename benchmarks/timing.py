@@ -109,15 +109,15 @@ class Method:
         warm_s: seconds of warm-up of one alternative, at most.
     """
 
-    rounds: int = 6
-    window_s: float = 15.0
-    turn_s: float = 0.03
+    rounds: int = 8
+    window_s: float = 10.0
+    turn_s: float = 0.1
     min_calls: int = 2
-    max_calls: int = 40
+    max_calls: int = 100
     pause_s: float = 0.02
     tolerance: float = 0.05
     max_windows: int = 8
-    budget_s: float = 60.0
+    budget_s: float = 45.0
     warm_s: float = 3.0
 
 

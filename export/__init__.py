@@ -53,7 +53,7 @@ def __getattr__(name: str) -> Any:
     except ImportError as error:
         raise ExportError(
             f"blurvote.export needs onnx, which cannot be imported ({error}); "
-            "pip install 'blurvote[export]'"
+            "pip install onnx"
         ) from error
     value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
     globals()[name] = value  # also in place of a submodule of the same name

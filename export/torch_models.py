@@ -131,7 +131,7 @@ def _import(name: str) -> Any:
     except ImportError as error:
         raise ExportError(
             f"this model needs {name}, which cannot be imported ({error}). Install it: "
-            "pip install 'blurvote[torch]'. ONNX models do not need it"
+            "pip install torch torchvision onnxscript. ONNX models do not need it"
         ) from error
 
 

@@ -46,7 +46,7 @@ _STYLE: Any = {
 }
 
 
-TICKS = (0, 25, 50, 75, 90, 95, 99, 99.9)  # percentiles that are marked and named
+TICKS = (0, 50, 75, 90, 95, 99, 99.9)  # percentiles that are marked and named
 
 
 def draw(results: Results, folder: str | Path) -> dict[str, str]:

@@ -8,7 +8,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -130,10 +130,14 @@ def _prepare(args: argparse.Namespace, progress: Progress) -> Bench:
     provider, threads_used, options = engine.provider, engine.threads, engine.provider_options
     engine.close()
     effort = EFFORTS[args.effort]
-    method = Method(
-        rounds=max(2, round(6 * min(effort, 1))),
-        max_windows=max(3, round(8 * effort)),
-        budget_s=60 * effort,
+    usual = Method()
+    method = replace(
+        usual,
+        rounds=max(2, round(usual.rounds * min(effort, 1))),
+        turn_s=usual.turn_s * min(effort, 1),
+        window_s=usual.window_s * effort,
+        max_windows=max(3, round(usual.max_windows * effort)),
+        budget_s=usual.budget_s * effort,
     )
     machine = environment.machine()
     results = Results(sys.argv[1:], machine, asdict(method), [facts for _, facts in described])

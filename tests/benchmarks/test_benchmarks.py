@@ -120,7 +120,7 @@ def test_a_mistake_on_the_command_line_is_one_line(capsys: pytest.CaptureFixture
     def no_labels() -> None:
         noise.read_labels("/dev/null")
 
-    for main, text in ((no_torch, "blurvote[bench]"), (no_labels, "holds no lines")):
+    for main, text in ((no_torch, "'torch'; pip install it"), (no_labels, "holds no lines")):
         with pytest.raises(SystemExit) as exit_info:
             report.entry(main)
         assert exit_info.value.code == 2

@@ -305,13 +305,18 @@ def test_both_harnesses_are_valid_and_agree(
     assert (ours.valid, theirs.valid) == (True, True), (ours.reasons, theirs.reasons)
     assert ours.metric == theirs.metric
     tail = "p99" if settings.scenario != "SingleStream" else "p90"
-    for _ in range(2):  # another process may have met the tail of one of the two
-        if ours.latency_ms[tail] == pytest.approx(theirs.latency_ms[tail], rel=0.35):
+
+    def figures(result: Result) -> list[float]:
+        return [result.latency_ms[tail], result.value]
+
+    # Another process may have met the tail of one of the two; MultiStream's metric at 662 queries
+    # is their very slowest.
+    for _ in range(4):
+        if figures(ours) == pytest.approx(figures(theirs), rel=0.3):
             break
         ours = run_scenario(system, settings, "built-in")
         theirs = run_scenario(system, settings, "loadgen", tmp_path)
-    assert ours.value == pytest.approx(theirs.value, rel=0.3)
-    assert ours.latency_ms[tail] == pytest.approx(theirs.latency_ms[tail], rel=0.35)
+    assert figures(ours) == pytest.approx(figures(theirs), rel=0.3)
     assert list(ours.latency_ms) == list(theirs.latency_ms)
     for result in (ours, theirs):
         if settings.scenario == "Offline":
@@ -468,8 +473,9 @@ def test_an_overloaded_server_gives_up_and_batches_what_waits(
 @needs_loadgen
 def test_ctrl_c_ends_loadgen_with_an_interrupt_and_without_logs(tmp_path: Path) -> None:
     program = f"""
-import time
+import signal, time
 from blurvote.benchmarks.latency.scenarios import Settings, SystemUnderTest, run_scenario
+signal.signal(signal.SIGINT, signal.default_int_handler)  # it may have been started to ignore it
 calls = 0
 def classify(indices):
     global calls

@@ -168,5 +168,5 @@ print(json.dumps([status, said.getvalue()]))
     status, said = result
     assert status == 2
     assert said.startswith("blurvote: error: ")
-    assert said.endswith("; pip install 'blurvote[export]'\n")
+    assert said.endswith("; pip install onnx\n")
     assert said.count("\n") == 1

@@ -7,6 +7,7 @@ normalisation folded into the convolutions, which is to the peers' advantage).
 from __future__ import annotations
 
 import copy
+import logging
 import time
 import warnings
 from collections.abc import Callable
@@ -109,6 +110,8 @@ def _compiled(module: Any, shape: tuple[int, ...], progress: Progress) -> Any:
     import torch
 
     progress("torch.compile: about half a minute")
+    # It would warn that there is no GPU, each time.
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     started = time.perf_counter()
     infer = partial(_batch, torch.compile(copy.deepcopy(module), fullgraph=True, dynamic=False))
     try:

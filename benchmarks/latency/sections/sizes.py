@@ -31,12 +31,12 @@ def measure(bench: Bench) -> None:
         bench.skip("sizes", "other frame sizes", "this frames guard takes one size only")
         return
     guards = {plan: bench.load(plan) for plan in bench.plans}
-    builder = ViewBuilder(bench.metadata.defense, threads=bench.threads or 1)
+    builder = ViewBuilder(bench.metadata.defense)
     cases: dict[str, Callable[[Any], Any]] = {
         **{plan: guard.classify for plan, guard in guards.items()},
     }
     if bench.metadata.kind == "views":
-        cases["views only"] = builder.build
+        cases["views only, 1 thread"] = builder.build
     if bench.has_clean_view:
         undefended = Undefended(bench.guard, bench.threads, guards["batched"].provider)
         cases["undefended"] = undefended.classify

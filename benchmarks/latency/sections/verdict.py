@@ -93,7 +93,14 @@ def _case(
         facts["layout"] = peer.layout
         add(peer.name, partial(peer.classify, agree), **facts)
 
-    method = replace(bench.method, pause_s=max(bench.method.pause_s, 0.05))
+    # Long windows average out what a machine does over seconds; a long pause lets the threads of
+    # four libraries come to rest.
+    method = replace(
+        bench.method,
+        pause_s=0.05,
+        window_s=2.5 * bench.method.window_s,
+        budget_s=2.5 * bench.method.budget_s,
+    )
     measured = bench.measure(f"verdict, {name}", ways, method)
     copy_in, copy_out = copies_ms(bench, agree)
     for way, function in ways.items():

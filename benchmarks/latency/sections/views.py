@@ -77,8 +77,9 @@ def _beside_peers(bench: Bench, defense: Defense, size: tuple[int, int]) -> None
                 continue
             ways[peer.name] = peer.build
             detail[peer.name] = {"threads": peer.threads, "layout": peer.layout, "error": error}
-    method = replace(bench.method, turn_s=0.02)  # one peer's median filter takes a second at 1080p
-    measured = bench.measure(f"views, {name}", ways, replace(method, min_calls=1))
+    # One call a turn at least: a peer's median filter takes a second at 1080p.
+    method = replace(bench.method, turn_s=bench.method.turn_s / 2, min_calls=1)
+    measured = bench.measure(f"views, {name}", ways, method)
     bench.results.rows += rows_of("views", name, measured, ONE_THREAD, detail=detail)
 
 
