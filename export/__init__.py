@@ -52,8 +52,7 @@ def __getattr__(name: str) -> Any:
         importlib.import_module("onnx")
     except ImportError as error:
         raise ExportError(
-            f"blurvote.export needs onnx, which cannot be imported ({error}); "
-            "pip install onnx"
+            f"blurvote.export needs onnx, which cannot be imported ({error}); pip install onnx"
         ) from error
     value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
     globals()[name] = value  # also in place of a submodule of the same name
