@@ -16,8 +16,9 @@
   same and the alternative is marked unstable: a reader sees it, nobody has to guess.
 * **The median answers** "what does it cost", the tail percentiles "what can it cost", the minimum
   "what would an undisturbed machine do", and the quartiles "how disturbed was this one". A mean
-  would mix the four. The median comes with a 95 % interval from order statistics, which assumes
-  nothing about the distribution.
+  would mix the four. The median comes with a 95 % interval from order statistics over the medians
+  of the turns, because calls of one turn resemble each other. Turns do too where a machine drifts:
+  what two runs have in common is better judged by the range of their windows (`compare` does).
 * **No percentile without samples.** A percentile is given only when at least one sample in the
   mean lies beyond it: p99 needs 100 calls, p99.9 needs 1000. Elsewhere it is null.
 * **What it cannot see.** Calls follow one another, so a slow call delays the next instead of
@@ -30,10 +31,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 __all__ = ["Measured", "Method", "Ratio", "Timing", "measure", "stopwatch", "summarise"]
 
@@ -49,10 +51,11 @@ class Timing:
     Attributes:
         median, minimum, mean, p25, p75, p90: as named.
         p95, p99, p999: None where there are too few calls to have one beyond it.
-        median_low, median_high: 95 % confidence interval of the median.
+        median_low, median_high: 95 % confidence interval of the median, see the module.
         calls: calls counted.
         stable: whether the medians of the windows agreed.
-        windows: the median of each window measured, the discarded ones included.
+        windows: the median of each window measured, the discarded ones included; empty where the
+            calls were not repeated in windows.
     """
 
     median: float
@@ -102,6 +105,7 @@ class Method:
         turn_s: seconds that a turn should last; calls are fitted into it, at least `min_calls`.
         min_calls, max_calls: counted calls of a turn.
         pause_s: seconds of rest before each turn.
+        skip_first: whether a turn's first call is left out of the count.
         tolerance: how far the medians of agreeing windows may lie apart, as a share.
         window_s: seconds that a window should last at most; rounds are fitted into it, at least 2.
         max_windows: windows after which it ends, stable or not.
@@ -110,14 +114,15 @@ class Method:
     """
 
     rounds: int = 8
-    window_s: float = 10.0
+    window_s: float = 6.0
     turn_s: float = 0.1
     min_calls: int = 2
     max_calls: int = 100
     pause_s: float = 0.02
+    skip_first: bool = True
     tolerance: float = 0.05
     max_windows: int = 8
-    budget_s: float = 45.0
+    budget_s: float = 30.0
     warm_s: float = 3.0
 
 
@@ -151,10 +156,7 @@ def summarise(milliseconds: Sequence[float], stable: bool = True) -> Timing:
         enough = count * (100 - percent) >= 100 - 1e-6
         return float(np.percentile(values, percent)) if enough else None
 
-    # Ranks around the median that a binomial of 1/2 leaves with 2.5 % on either side.
-    half = 0.98 * math.sqrt(count)
-    low = max(0, math.floor((count - 1) / 2 - half))
-    high = min(count - 1, math.ceil((count - 1) / 2 + half))
+    low, high = _interval(values)
     return Timing(
         median=float(p50),
         minimum=float(values[0]),
@@ -165,11 +167,20 @@ def summarise(milliseconds: Sequence[float], stable: bool = True) -> Timing:
         p95=tail(95),
         p99=tail(99),
         p999=tail(99.9),
-        median_low=float(values[low]),
-        median_high=float(values[high]),
+        median_low=low,
+        median_high=high,
         calls=count,
         stable=stable,
     )
+
+
+def _interval(ordered: NDArray[np.float64]) -> tuple[float, float]:
+    """The 95 % interval of the median: ranks that a binomial of 1/2 leaves 2.5 % beyond."""
+    count = len(ordered)
+    half = 0.98 * math.sqrt(count)
+    low = max(0, math.floor((count - 1) / 2 - half))
+    high = min(count - 1, math.ceil((count - 1) / 2 + half))
+    return float(ordered[low]), float(ordered[high])
 
 
 def measure(
@@ -197,7 +208,7 @@ def measure(
     started = _clock()
     while True:
         say(f"window {len(windows) + 1} of {len(alternatives)} alternatives")
-        windows.append(_window(alternatives, calls, rounds, method.pause_s))
+        windows.append(_window(alternatives, calls, rounds, method))
         stable = {name: _agree(windows, name, method.tolerance) for name in alternatives}
         spent = (_clock() - started) / 1e9
         over = len(windows) >= method.max_windows or spent >= method.budget_s
@@ -208,15 +219,19 @@ def measure(
         name: [ms for window in counted for turn in window[name] for ms in turn]
         for name in alternatives
     }
-    timings = {}
-    for name in alternatives:
-        timing = summarise(samples[name], stable[name])
-        medians = tuple(_median(window[name]) for window in windows)
-        timings[name] = Timing(**{**timing.to_dict(), "windows": medians})
     turns = {
         name: [float(np.median(turn)) for window in counted for turn in window[name]]
         for name in alternatives
     }
+    timings = {}
+    for name in alternatives:
+        low, high = _interval(np.sort(turns[name]))
+        timings[name] = replace(
+            summarise(samples[name], stable[name]),
+            median_low=low,
+            median_high=high,
+            windows=tuple(_median(window[name]) for window in windows),
+        )
     return Measured(timings, samples, turns)
 
 
@@ -247,14 +262,15 @@ def _window(
     alternatives: Mapping[str, Callable[[], object]],
     calls: Mapping[str, int],
     rounds: int,
-    pause_s: float,
+    method: Method,
 ) -> dict[str, list[list[float]]]:
     """Each alternative's turns, each a list of milliseconds."""
     turns: dict[str, list[list[float]]] = {name: [] for name in alternatives}
     for _ in range(rounds):
         for name, function in alternatives.items():
-            _sleep(pause_s)
-            function()
+            _sleep(method.pause_s)
+            if method.skip_first:
+                function()
             turns[name].append([_time(function) for _ in range(calls[name])])
     return turns
 

@@ -6,7 +6,7 @@ import os
 import platform
 from pathlib import Path
 
-__all__ = ["cpu_name", "is_jetson", "onnxruntime_advice", "usable_cores"]
+__all__ = ["cpu_name", "gpu_names", "is_jetson", "onnxruntime_advice", "usable_cores"]
 
 
 def usable_cores() -> int:
@@ -46,6 +46,18 @@ def cpu_name() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
+
+
+def gpu_names() -> list[str]:
+    """The NVIDIA GPUs that the kernel driver has taken, by model; none without the driver."""
+    names = []
+    for file in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
+        try:
+            lines = file.read_text().splitlines()
+        except OSError:
+            continue
+        names += [line.split(":", 1)[1].strip() for line in lines if line.startswith("Model:")]
+    return names
 
 
 def is_jetson() -> bool:

@@ -17,7 +17,7 @@ from typing import Any
 
 from blurvote.runtime.engine import Provider, import_onnxruntime
 from blurvote.runtime.errors import GuardError, SinkError
-from blurvote.runtime.machine import cpu_name, usable_cores
+from blurvote.runtime.machine import cpu_name, gpu_names, usable_cores
 from blurvote.runtime.plans import PlanName
 from blurvote.runtime.whole_file import write_whole
 
@@ -64,6 +64,7 @@ def fingerprint() -> dict[str, Any]:
         "cpu": cpu_name(),
         "architecture": platform.machine(),
         "usable_cores": usable_cores(),
+        "gpus": gpu_names(),
         "onnxruntime": import_onnxruntime().__version__,
     }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,6 +16,7 @@ from blurvote.runtime.engine import Engine, Provider
 from blurvote.runtime.guard import Guard
 from blurvote.runtime.metadata import GuardMetadata
 from blurvote.runtime.plans import Plan
+from blurvote.runtime.tuning import guard_sha256
 
 __all__ = ["Bench", "describe_guard", "size_name"]
 
@@ -37,7 +37,7 @@ def describe_guard(path: Path) -> tuple[GuardMetadata, dict[str, Any]]:
     engine.close()
     return metadata, {
         "path": path.name,
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "sha256": guard_sha256(path),
         "megabytes": path.stat().st_size / 1e6,
         "kind": metadata.kind,
         "frame_size": metadata.frame_size,
@@ -53,7 +53,7 @@ class Bench:
     Attributes:
         guard: the guard; `others` are more files of the same model, such as another precision.
         metadata: of `guard`.
-        provider, threads: as for `Guard`.
+        provider, threads: as for `Guard`; `requested` is the provider before `auto` was resolved.
         sizes: frame sizes `(height, width)` in pixels of the headline.
         pictures: what frames are made of.
         peers: what the guard is measured beside, loaded.
@@ -70,7 +70,8 @@ class Bench:
     results: Results
     method: Method
     others: Sequence[Path] = ()
-    provider: Provider = "auto"
+    provider: Provider = "cpu"
+    requested: Provider = "auto"
     threads: int | None = None
     peers: list[Peer] = field(default_factory=list)
     effort: float = 1.0

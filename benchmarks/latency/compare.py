@@ -4,10 +4,13 @@ A row has changed when all of these hold:
 
 1. the ratio of the medians lies beyond the noise floor, the same factor in both directions;
 2. the 95 % intervals of the two medians do not overlap;
-3. where either measurement was unstable, the ranges between their quartiles do not overlap either.
+3. the ranges of their windows' medians do not overlap, and where either measurement was unstable or
+   had no windows, the ranges between their quartiles neither;
+4. where the row's baseline moved the same way, the ratio to it moved too.
 
 The first keeps a significant 1 % from failing a build, the second a large change that too few calls
-support, the third what a disturbed machine did. Scenario metrics have no intervals: only the first
+support, the third what a disturbed machine did within a run, the fourth what it did from one run to
+the other. Scenario metrics have no intervals: only the first
 applies to them, and a run that was not valid shows nothing.
 """
 
@@ -17,7 +20,7 @@ import argparse
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -83,9 +86,20 @@ def compare(before: Results, after: Results, noise: float = 0.05) -> list[Change
         SourceError: two rows of one run have the same section, case and way.
     """
     changes = []
-    for key, old, new in _pairs(_rows(before), _rows(after)):
+    rows_before, rows_after = _rows(before), _rows(after)
+    for key, old, new in _pairs(rows_before, rows_after):
         if old and new:
-            changes.append(_row_change(key, old, new, noise))
+            change = _row_change(key, old, new, noise)
+            baseline = (*key[:2], old.baseline or "")
+            if (
+                change.verdict != "within noise"
+                and baseline in rows_before.keys() & rows_after.keys()
+            ):
+                moved = _beyond(
+                    rows_after[baseline].timing.median, rows_before[baseline].timing.median, noise
+                )[0]
+                change = _beside_baseline(change, old, new, moved)
+            changes.append(change)
         else:
             first, second = (row.timing.median if row else None for row in (old, new))
             changes.append(_missing(key, first, second, "ms"))
@@ -104,14 +118,33 @@ def _row_change(key: Key, before: Row, after: Row, noise: float) -> Change:
     if verdict != "within noise":
         if _overlap((old.median_low, old.median_high), (new.median_low, new.median_high)):
             verdict, why = "within noise", "the 95 % intervals of the medians overlap"
-        elif not (old.stable and new.stable):
+        elif old.windows and new.windows and _overlap(_range(old.windows), _range(new.windows)):
+            verdict, why = "within noise", "the medians of single windows overlap"
+        elif not (old.stable and new.stable and old.windows and new.windows):
             if _overlap((old.p25, old.p75), (new.p25, new.p75)):
-                verdict, why = "within noise", "unstable, and the quartile ranges overlap"
+                verdict, why = "within noise", "the quartile ranges overlap"
             else:
-                why += ", unstable, but the quartile ranges are apart"
+                why += ", and the quartile ranges are apart"
     if before.ratio and after.ratio and before.baseline == after.baseline != before.way:
         why += f"; times {before.baseline}: {before.ratio.median:.2f}, {after.ratio.median:.2f}"
     return Change(key, old.median, new.median, _ratio(new.median, old.median), verdict, why)
+
+
+def _beside_baseline(change: Change, before: Row, after: Row, moved: str) -> Change:
+    """The change, or noise where the baseline changed alike and the ratio to it did not."""
+    old, new = before.ratio, after.ratio
+    if old is None or new is None or before.baseline != after.baseline:
+        return change
+    if before.way == before.baseline or moved != change.verdict:
+        return change
+    if not _overlap((old.p25, old.p75), (new.p25, new.p75)):
+        return change
+    why = f"{before.baseline} became {moved} too, and the ratio to it is the same"
+    return replace(change, verdict="within noise", why=why)
+
+
+def _range(values: Sequence[float]) -> tuple[float, float]:
+    return min(values), max(values)
 
 
 def _scenario_change(

@@ -38,7 +38,16 @@ def products(threads: int, side: int) -> dict[str, tuple[str, Callable[[], Any]]
     except ImportError:
         return calls
     first, second = torch.from_numpy(a), torch.from_numpy(b)
-    calls["torch mm"] = ("fp32", partial(torch.mm, first, second))
+
+    def product() -> Any:
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            return torch.mm(first, second)
+        finally:
+            torch.set_num_threads(before)
+
+    calls["torch mm"] = ("fp32", product)
     return calls
 
 

@@ -27,7 +27,7 @@ def markdown(results: Results, figures: Mapping[str, str]) -> str:
         ("Frame to verdict", None, tables.verdict),
         ("The slowest calls", "distribution", tables.tail),
         ("Where the time goes", "stages", tables.stages),
-        ("Cascade over real images", None, tables.cascade),
+        ("Cascade over many pictures", None, tables.cascade),
         ("Beside what others would use", "peers", tables.peers),
         ("Several cameras", "cameras", tables.cameras),
         ("Frame sizes", "sizes", lambda results: tables.matrix(results, "sizes", "frame")),

@@ -48,7 +48,7 @@ def tail(results: Results) -> Iterable[str]:
             + [number(value) for value in _tails(row)]
             for row in rows
         ]
-        yield f"Many calls on a frame of {case}:"
+        yield f"Many calls, the first after each pause included, {case}:"
         yield aligned(["way", "calls", "median ms", *TAILS], cells)
 
 
@@ -137,7 +137,7 @@ def cameras(results: Results) -> Iterable[str]:
         if row.case == case
     ]
     if cells:
-        yield "One call serves one frame of every camera."
+        yield ("One call serves one frame of every camera; for the session alone, that many views.")
         yield aligned(
             ["way", "cameras", "frames per second", "median ms", "p90 ms", "p99 ms"], cells, 1
         )

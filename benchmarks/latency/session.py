@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import json
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
@@ -13,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from blurvote.benchmarks import environment
+from blurvote.benchmarks import environment, nvidia
 from blurvote.benchmarks.latency import figures, peers, report_md
 from blurvote.benchmarks.latency.bench import Bench, describe_guard
 from blurvote.benchmarks.latency.cli import EFFORTS
@@ -105,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
     chosen = _sections(args)
     bench = _prepare(args, progress)
     if args.out:
-        bench.results.save(args.out)  # a folder that cannot be written to shows now, not at the end
+        _check_writable(Path(args.out))  # shows now, not after minutes
     texts: list[str] = []
     if args.tune:
         chosen = {"tuning": lambda bench: texts.append(tune(bench, args.budget))}
@@ -123,8 +124,23 @@ def run(args: argparse.Namespace) -> int:
     return status
 
 
+def _check_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(bytes(1024))
+    except OSError as error:
+        raise SinkError(f"{folder} cannot be written to: {error.strerror}") from error
+
+
 def _prepare(args: argparse.Namespace, progress: Progress) -> Bench:
     paths = [Path(name) for name in args.guards] or [guard_path("views")]
+    names = [path.name for path in paths]
+    if len(set(names)) < len(names):
+        raise SourceError(
+            f"{', '.join(map(str, paths))}: two files have the same name, by which the results "
+            "would tell them apart; rename one"
+        )
     described = [describe_guard(path) for path in paths]
     engine = Engine(paths[0], args.provider, args.threads)  # "auto" becomes what really runs
     provider, threads_used, options = engine.provider, engine.threads, engine.provider_options
@@ -161,6 +177,7 @@ def _prepare(args: argparse.Namespace, progress: Progress) -> Bench:
         results=results,
         method=method,
         provider=provider,
+        requested=args.provider,
         threads=args.threads,
         effort=min(effort, 1.0),
         folder=Path(args.out) if args.out else None,
@@ -178,6 +195,12 @@ def _peers(bench: Bench, names: tuple[str, ...]) -> list[peers.Peer]:
         raise SourceError(
             f"--against {unknown[0]}: expected some of {', '.join(peers.FAMILIES)}, or all"
         )
+    if families and bench.provider != "cpu":
+        reason = f"the peers run on the CPU and the guard on {bench.provider}"
+        if "all" not in names:
+            raise SourceError(f"--against: {reason}; add --provider cpu")
+        bench.skip("verdict", "peers", f"{reason}; --provider cpu compares them")
+        return []
     loaded: list[peers.Peer] = []
     for family in families:
         bench.say(f"loading the peers {family}")
@@ -227,16 +250,19 @@ def _measure(
             section(bench)
         except SinkError:
             raise
-        except BlurvoteError as error:
+        except Exception as error:  # a peer's or a library's own; the other sections go on
             failed = 1
-            bench.results.skip(name, "the rest of the section", str(error))
-            progress.line(f"{name} failed: {error}")
+            text = str(error) if isinstance(error, BlurvoteError) else repr(error)
+            bench.results.skip(name, "the rest of the section", text)
+            progress.line(f"{name} failed: {text}")
         except KeyboardInterrupt:
             bench.results.skip(name, "the rest of the run", "interrupted by Ctrl-C")
             progress.line("interrupted; what was measured is kept")
             return INTERRUPTED
         finally:
             bench.results.seconds = time.monotonic() - started
+        if gpus := nvidia.gpus():  # their clocks are still up
+            bench.results.facts.setdefault("gpus_after", {})[name] = gpus
         if folder:
             bench.results.save(folder)
     return failed
@@ -259,6 +285,7 @@ def _publish(bench: Bench, args: argparse.Namespace, progress: Progress, texts: 
         print("\n\n".join(texts) if texts else report_md.terminal(bench.results))
     if args.out:
         folder = Path(args.out)
+        bench.results.save(folder)  # before the figures, which take a moment
         drawn: dict[str, str] = {}
         try:
             drawn = figures.draw(bench.results, folder)

@@ -35,7 +35,7 @@ from blurvote.runtime.tuning import Tuning, fingerprint, guard_sha256, save_tuni
 __all__ = ["Setting", "choose", "tune"]
 
 FRAMES = 8
-FINALISTS = 6
+FINALISTS = 5
 WORTH = 1.03  # how much slower a more frugal setting may be
 
 
@@ -72,7 +72,16 @@ def tune(bench: Bench, budget_s: float) -> str:
     guards = {setting: setting.load() for setting in finalists}
     ways = {str(s): partial(_classify_all, guard, frames) for s, guard in guards.items()}
     left = max(1.0, deadline - time.monotonic())
-    method = Method(rounds=3, min_calls=1, budget_s=left, max_windows=20, tolerance=0.02)
+    method = Method(
+        rounds=3,
+        turn_s=0.0,
+        min_calls=1,
+        warm_s=left / 4 / FINALISTS,
+        window_s=left / 4,
+        budget_s=left / 2,
+        max_windows=20,
+        tolerance=0.02,
+    )
     measured = bench.measure("tuning", ways, method)
     for guard in guards.values():
         guard.close()
@@ -167,8 +176,8 @@ def _settings(bench: Bench) -> list[Setting]:
     providers: list[Provider] = [
         name for name in PROVIDERS if name in available and name != "tensorrt"
     ]
-    if bench.provider != "auto":
-        providers = [bench.provider]
+    if bench.requested != "auto":
+        providers = [bench.requested]
     elif "tensorrt" in available:
         reason = "its engines take minutes to build; ask for it with --provider tensorrt"
         bench.skip("tuning", "tensorrt", reason)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,6 @@ from numpy.typing import NDArray
 
 from blurvote.benchmarks.latency.bench import Bench
 from blurvote.benchmarks.latency.pictures import noisy
-from blurvote.benchmarks.timing import Timing
 from blurvote.runtime.engine import Engine
 from blurvote.runtime.guard import Guard
 from blurvote.runtime.undefended import Undefended
@@ -18,69 +18,101 @@ from blurvote.runtime.verdict import Verdict
 from blurvote.runtime.views import ViewBuilder
 from blurvote.runtime.vote import majority_vote
 
-__all__ = ["OneByOne", "Recorded", "copies_ms", "percentiles", "pick_pair"]
+__all__ = [
+    "OneByOne",
+    "Recorded",
+    "agreeing_frame",
+    "copies_ms",
+    "differing_frame",
+    "percentiles",
+]
 
 Pixels = NDArray[np.uint8]
 
 
 class Recorded:
-    """A guard on one frame, keeping the stage times of every verdict."""
+    """A guard on one frame, keeping the stage times of every verdict.
+
+    `rest` is what a call took beyond its stages, call by call.
+    """
 
     def __init__(self, guard: Guard, frame: Pixels) -> None:
         self.guard, self.frame = guard, frame
-        self.stages: list[tuple[float, float, float]] = []
+        self.stages: list[tuple[float, float, float, float]] = []
+        self.ran: list[int] = []  # batch sizes of the last verdict's inferences
 
     def __call__(self) -> Verdict:
+        started = time.perf_counter()
         verdict = self.guard.classify(self.frame)
+        wall = (time.perf_counter() - started) * 1e3
         stage = verdict.stage_ms
-        self.stages.append((stage.views, stage.inference, stage.vote))
+        self.stages.append((stage.views, stage.inference, stage.vote, wall - stage.total))
+        ran = sum(label is not None for label in verdict.view_labels)
+        first = ran if verdict.plan == "batched" else len(verdict.view_labels) // 2 + 1
+        self.ran = [first] + [1] * (ran - first)
         return verdict
 
-    def stage_ms(self, timing: Timing, copy_in: float, copy_out: float) -> dict[str, float]:
-        """Median milliseconds of each stage; `rest` is what no stage accounts for."""
-        views, inference, vote = np.median(self.stages, axis=0).tolist()
+    def stage_ms(self, copies: Mapping[int, tuple[float, float]]) -> dict[str, float]:
+        """Median milliseconds of each stage over all calls but the first ten.
+
+        Args:
+            copies: batch size to milliseconds of its copies in and out, which the runtime counts
+                as inference; nothing is copied where the session reads arrays in place.
+        """
+        views, inference, vote, rest = np.median(self.stages[10:] or self.stages, axis=0).tolist()
+        copied = [copies.get(count, (0.0, 0.0)) for count in self.ran]
+        copy_in, copy_out = (sum(pair[k] for pair in copied) for k in (0, 1))
         return {
             "views": views,
             "copy in": copy_in,
             "inference": inference - copy_in - copy_out,
             "copy out": copy_out,
             "vote": vote,
-            "rest": max(0.0, timing.median - views - inference - vote),
+            "rest": rest,
         }
 
 
 class OneByOne:
-    """All views of a frame, one inference after the other: the defence without a batch."""
+    """The same views, inferred one after the other: the defence without a batch."""
 
-    def __init__(self, undefended: Undefended, views: range, threads: int | None = None) -> None:
+    def __init__(self, undefended: Undefended, views: range) -> None:
         self.engine = undefended.engine
         self.builder = undefended.builder
         self.views = views
-        self._view = np.empty((1, 3, *self.builder.defense.crop), np.float32)
+        self._built = np.empty((len(views), 3, *self.builder.defense.crop), np.float32)
 
     def classify(self, frame: Pixels) -> int:
         """The majority label of an `(H, W, 3)` uint8 RGB frame, or -1."""
-        logits = []
-        for view in self.views:
-            self.builder.build(frame, self._view, "rgb", range(view, view + 1))
-            logits.append(self.engine.run(self._view)[0])
+        self.builder.build(frame, self._built, "rgb", self.views)
+        logits = [self.engine.run(view[None])[0] for view in self._built]
         return int(majority_vote(np.concatenate(logits)[None]).labels[0])
 
 
-def copies_ms(bench: Bench, frame: Pixels) -> tuple[float, float]:
-    """Median milliseconds to bring one verdict's input to the device and its logits back."""
-    engine = Engine(bench.guard, bench.provider, bench.threads)
+def copies_ms(bench: Bench, frame: Pixels) -> dict[int, tuple[float, float]]:
+    """Batch size to median milliseconds of bringing it to the device and its logits back.
+
+    Empty on the CPU, where ONNX Runtime reads arrays in place, and for a `frames` guard's batch of
+    one frame the key is its number of views.
+    """
+    if bench.provider == "cpu":
+        return {}
+    views = bench.metadata.defense.views
     if bench.metadata.kind == "views":
-        views = bench.metadata.defense.views
-        batch: NDArray[Any] = ViewBuilder(bench.metadata.defense).build(frame, views=views)
+        built = ViewBuilder(bench.metadata.defense).build(frame, views=views)
+        batches: dict[int, NDArray[Any]] = {n: built[:n] for n in range(1, len(views) + 1)}
     else:
-        batch = frame[None]
-    steps = [engine.run_in_steps(batch)[1] for _ in range(10)]
-    engine.close()
-    return (
-        float(np.median([step.copy_in for step in steps])),
-        float(np.median([step.copy_out for step in steps])),
-    )
+        batches = {len(views): frame[None]}
+    engine = Engine(bench.guard, bench.provider, bench.threads)
+    found = {}
+    try:
+        for count, batch in batches.items():
+            steps = [engine.run_in_steps(batch)[1] for _ in range(20)][5:]
+            copied = [(step.copy_in, step.copy_out) for step in steps]
+            copy_in, copy_out = np.median(copied, axis=0).tolist()
+            found[count] = copy_in, copy_out
+    finally:
+        engine.close()
+    return found
 
 
 def percentiles(milliseconds: list[float]) -> list[float]:
@@ -88,22 +120,27 @@ def percentiles(milliseconds: list[float]) -> list[float]:
     return [float(value) for value in np.percentile(milliseconds, range(101))]
 
 
-def pick_pair(guards: Sequence[Guard], frames: list[Pixels]) -> tuple[Pixels, Pixels | None]:
-    """A frame whose first two views agree, and one where they differ; None where none was found.
+def agreeing_frame(guards: Sequence[Guard], frames: Sequence[Pixels]) -> Pixels:
+    """The first frame whose first two views agree for every guard; the first of all without one.
 
-    Agreement is of every guard given, disagreement of the first.
-
-    Differing frames are made of the same pictures by adding noise: a large frame's resize averages
-    noise away, so it takes more of it there.
+    A cascade's cost depends on it, so that whatever is compared must not differ in it by accident.
     """
 
     def all_agree(frame: Pixels) -> bool:
         return all(guard.classify(frame).disagreement is False for guard in guards)
 
-    agree = next(filter(all_agree, frames), frames[0])
+    return next(filter(all_agree, frames), frames[0])
+
+
+def differing_frame(guard: Guard, frames: Sequence[Pixels]) -> Pixels | None:
+    """A frame whose first two views differ, or None where none was found.
+
+    Made of the same pictures by adding noise where they agree on all: a large frame's resize
+    averages noise away, so it takes more of it there.
+    """
     for sigma in (0.0, 0.25, 0.5, 1.0):
         for seed, frame in enumerate(frames):
             candidate = noisy(frame, sigma, seed) if sigma else frame
-            if guards[0].classify(candidate).disagreement:
-                return agree, candidate
-    return agree, None
+            if guard.classify(candidate).disagreement:
+                return candidate
+    return None

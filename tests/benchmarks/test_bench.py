@@ -75,7 +75,7 @@ def test_every_section_is_there(ran: Path) -> None:
         ("verdict", "128x96", way)
         for way in (
             "undefended",
-            "three views, one after the other",
+            "3 views, one by one",
             "batched",
             "cascade, views agree",
             "auto",
@@ -115,7 +115,7 @@ def test_growth_and_limits(ran: Path) -> None:
     assert [point[0] for point in pixels["points"]] == [96 * 128, 192 * 256, 384 * 512]
     assert 0 < pixels["slope"] < 2
     compute = facts["compute"]
-    assert 0 < compute["share_of_peak"]["one view"] < 2
+    assert 0 < compute["share_of_fp32_peak"]["one view"] < 2
     assert set(compute["not_backbone"]) == {"128x96"}
     first = facts["start"]["batched"]
     assert first["peak_memory_mib"] > 20

@@ -15,7 +15,7 @@ from blurvote.benchmarks.latency.flops import count_flops
 from blurvote.benchmarks.latency.pictures import Pictures, at_size, natural_frame, noisy
 from blurvote.benchmarks.latency.sections import vote
 from blurvote.benchmarks.latency.sections.views import slope
-from blurvote.benchmarks.latency.ways import OneByOne, pick_pair
+from blurvote.benchmarks.latency.ways import OneByOne, agreeing_frame, differing_frame
 from blurvote.runtime import Guard, SourceError, ViewBuilder, majority_vote
 from blurvote.runtime.defense import Defense
 from blurvote.runtime.undefended import Undefended
@@ -81,7 +81,7 @@ def test_a_pair_of_frames(make_guard: Callable[..., Path]) -> None:
     """Grey noise: the colour that wins is chance, and a blur can turn it."""
     frames = [np.full((20, 20, 3), 128, np.uint8)]
     with Guard(make_guard(), "cpu", plan="batched") as guard:
-        agree, differ = pick_pair([guard], frames)
+        agree, differ = agreeing_frame([guard], frames), differing_frame(guard, frames)
         assert guard.classify(agree).disagreement is False
         assert differ is None or guard.classify(differ).disagreement is True
 

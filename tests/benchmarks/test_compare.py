@@ -27,18 +27,25 @@ from blurvote.runtime import SourceError
 MACHINE = {"cpu": "fast", "usable_cores": 2, "versions": {"onnxruntime": "1.31", "torch": None}}
 
 
-def timing(median: float, interval: float, quartiles: float, stable: bool = True) -> Timing:
+def timing(
+    median: float,
+    interval: float,
+    quartiles: float,
+    stable: bool = True,
+    windows: tuple[float, ...] = (),
+) -> Timing:
     """Half widths of the median's interval and of the range between the quartiles, in ms."""
     low, high = median - quartiles, median + quartiles
     return Timing(
         median, low, median, low, high, high, None, None, None,
-        median - interval, median + interval, 50, stable,
+        median - interval, median + interval, 50, stable, windows or (median,),
     )  # fmt: skip
 
 
 def row(way: str = "batched", median: float = 10.0, interval: float = 0.1, **more: Any) -> Row:
     stable, quartiles = more.pop("stable", True), more.pop("quartiles", 0.2)
-    return Row("verdict", "640x480", way, timing(median, interval, quartiles, stable), **more)
+    found = timing(median, interval, quartiles, stable, more.pop("windows", ()))
+    return Row("verdict", "640x480", way, found, **more)
 
 
 def results(*rows: Row, **facts: Any) -> Results:
@@ -69,12 +76,17 @@ CASES = {
     "unstable, quartiles overlap": (
         row(median=11.0, quartiles=0.9, stable=False),
         "within noise",
-        "unstable, and the quartile ranges overlap",
+        "the quartile ranges overlap",
     ),
     "unstable, quartiles apart": (
         row(median=11.0, quartiles=0.7, stable=False),
         "slower",
-        "unstable, but the quartile ranges are apart",
+        "and the quartile ranges are apart",
+    ),
+    "a machine of two speeds": (
+        row(median=13.0, windows=(9.9, 13.0, 13.1)),
+        "within noise",
+        "medians of single windows overlap",
     ),
     "stable, quartiles overlap": (row(median=11.0, quartiles=0.9), "slower", "beyond"),
 }
@@ -111,6 +123,26 @@ def test_the_noise_floor_is_the_callers() -> None:
         "slower",
         "within noise",
     ]
+
+
+def test_what_the_machine_did_is_no_change() -> None:
+    """The baseline moved alike: only a ratio that moved, too, is the program's doing."""
+
+    def both(base: float, batched: float) -> Results:
+        ratio = Ratio(batched / base, batched / base * 0.98, batched / base * 1.02)
+        one = Ratio(1, 1, 1)
+        return results(
+            row("undefended", base, baseline="undefended", ratio=one),
+            row("batched", batched, baseline="undefended", ratio=ratio),
+        )
+
+    def verdicts(after: Results) -> dict[str, str]:
+        return {c.key[2]: c.verdict for c in compare(both(4, 10), after)}
+
+    assert verdicts(both(5, 12.5)) == {"undefended": "slower", "batched": "within noise"}
+    assert verdicts(both(5, 15)) == {"undefended": "slower", "batched": "slower"}
+    assert verdicts(both(4, 12.5)) == {"undefended": "within noise", "batched": "slower"}
+    assert verdicts(both(3, 12.5)) == {"undefended": "faster", "batched": "slower"}
 
 
 def test_rows_of_one_run_only() -> None:

@@ -64,19 +64,19 @@ def _split(samples: dict[str, list[float]], agreed: Any) -> dict[str, Any]:
         "images": len(agreed),
         "agreement_rate": float(agreed.mean()),
         "mean_ms": mean,
-        "p99_ms": {way: float(np.percentile(values, 99)) for way, values in samples.items()},
+        "p99_ms": {way: summarise(values).p99 for way, values in samples.items()},
         "mean_times_undefended": {way: value / mean["undefended"] for way, value in mean.items()},
         "agree": _part(cascade[agreed], undefended[agreed]),
         "differ": _part(cascade[~agreed], undefended[~agreed]),
     }
 
 
-def _part(cascade: Any, undefended: Any) -> dict[str, float] | None:
+def _part(cascade: Any, undefended: Any) -> dict[str, float | None] | None:
     if not len(cascade):
         return None
     return {
         "images": len(cascade),
         "mean_ms": float(cascade.mean()),
-        "p99_ms": float(np.percentile(cascade, 99)),
+        "p99_ms": summarise(cascade).p99,
         "mean_times_undefended": float(cascade.mean() / undefended.mean()),
     }

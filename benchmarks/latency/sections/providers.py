@@ -10,6 +10,7 @@ from functools import partial
 from typing import get_args
 
 from blurvote.benchmarks.latency.bench import Bench
+from blurvote.benchmarks.latency.ways import agreeing_frame
 from blurvote.benchmarks.results import rows_of
 from blurvote.runtime.engine import Provider
 from blurvote.runtime.errors import BlurvoteError
@@ -22,7 +23,7 @@ PROVIDERS: tuple[Provider, ...] = tuple(name for name in get_args(Provider) if n
 
 def measure(bench: Bench) -> None:
     """Adds the rows of section `providers`: case is the file, way the provider."""
-    frame = bench.pictures.frames(*bench.sizes[0], count=1)[0]
+    frames = bench.pictures.frames(*bench.sizes[0], count=12)
     guards: dict[str, Guard] = {}
     for path in (bench.guard, *bench.others):
         for provider in PROVIDERS:
@@ -30,10 +31,11 @@ def measure(bench: Bench) -> None:
             bench.say(f"providers: loading {name}")
             try:
                 guard = Guard(path, provider, threads=bench.threads)
-                guard.classify(frame)
+                guard.classify(frames[0])
                 guards[name] = guard
             except BlurvoteError as error:
                 bench.skip("providers", name, error)
+    frame = agreeing_frame(list(guards.values()), frames)
     ways = {name: partial(guard.classify, frame) for name, guard in guards.items()}
     measured = bench.measure("providers", ways)
     detail = {name: {"plan": guard.plan} for name, guard in guards.items()}

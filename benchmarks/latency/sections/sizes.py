@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from blurvote.benchmarks.latency.bench import Bench, size_name
+from blurvote.benchmarks.latency.ways import agreeing_frame
 from blurvote.benchmarks.results import rows_of
 from blurvote.runtime.undefended import Undefended
 from blurvote.runtime.views import ViewBuilder
@@ -41,7 +42,7 @@ def measure(bench: Bench) -> None:
         undefended = Undefended(bench.guard, bench.threads, guards["batched"].provider)
         cases["undefended"] = undefended.classify
     for size in SIZES:
-        frame = bench.pictures.frames(*size, count=1)[0]
+        frame = agreeing_frame([guards["batched"]], bench.pictures.frames(*size, count=12))
         ways = {case: partial(classify, frame) for case, classify in cases.items()}
         measured = bench.measure(f"sizes, {size_name(size)}", ways)
         # One case per way, so that a row's key says what grows with the size.

@@ -74,12 +74,13 @@ def measure(bench: Bench) -> None:
     makes: dict[str, str] = {
         plan: f"Guard(path, provider, {plan!r}, threads)" for plan in bench.plans
     }
+    if len(bench.plans) > 1:
+        makes["auto"] = "Guard(path, provider, 'auto', threads)"
     if bench.has_clean_view:
         makes["undefended"] = "Undefended(path, threads, provider)"
     programs |= {name: _FIRST.format(make=make) for name, make in makes.items()}
     height, width = bench.sizes[0]
-    provider = "cpu" if bench.provider == "auto" else bench.provider
-    arguments = [str(bench.guard), provider, str(bench.threads or 0), str(height), str(width)]
+    arguments = [str(bench.guard), bench.provider, str(bench.threads or 0), str(height), str(width)]
     found: dict[str, list[dict[str, float]]] = {name: [] for name in programs}
     rounds = max(2, round(ROUNDS * bench.effort))
     for turn in range(rounds + 1):

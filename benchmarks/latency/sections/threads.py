@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from blurvote.benchmarks.latency.bench import Bench
+from blurvote.benchmarks.latency.ways import agreeing_frame
 from blurvote.benchmarks.results import rows_of
 from blurvote.runtime.machine import usable_cores
 
@@ -19,13 +20,14 @@ def counts() -> list[int]:
 
 def measure(bench: Bench) -> None:
     """Adds the rows of section `threads`: case is the plan, way the threads."""
-    frame = bench.pictures.frames(*bench.sizes[0], count=1)[0]
+    frames = bench.pictures.frames(*bench.sizes[0], count=12)
     for plan in bench.plans:
         settings = [(n, True) for n in counts()] + [(counts()[-1], False)]
         guards = {
             f"{n}" if spin else f"{n}, no spinning": bench.load(plan, threads=n, spin=spin)
             for n, spin in settings
         }
+        frame = agreeing_frame(list(guards.values())[:1], frames)
         ways = {name: partial(guard.classify, frame) for name, guard in guards.items()}
         measured = bench.measure(f"threads, {plan}", ways)
         bench.results.rows += rows_of("threads", plan, measured, "1")

@@ -15,9 +15,10 @@ from blurvote.benchmarks.latency.bench import Bench, size_name
 from blurvote.benchmarks.latency.ways import (
     OneByOne,
     Recorded,
+    agreeing_frame,
     copies_ms,
+    differing_frame,
     percentiles,
-    pick_pair,
 )
 from blurvote.benchmarks.results import rows_of
 from blurvote.runtime.engine import Engine
@@ -63,7 +64,8 @@ def _case(
 ) -> None:
     name = size_name(size)
     frames = bench.pictures.frames(*size, count=12)
-    agree, differ = pick_pair([guards["batched"], *others.values()], frames)
+    agree = agreeing_frame([guards["batched"], *others.values()], frames)
+    differ = differing_frame(guards["batched"], frames)
     ways: dict[str, Callable[[], Any]] = {}
     detail: dict[str, dict[str, Any]] = {}
 
@@ -74,8 +76,10 @@ def _case(
     ours = {"threads": guards["batched"].threads, "provider": guards["batched"].provider}
     if undefended:
         add(UNDEFENDED, partial(undefended.classify, agree), **ours)
-        one_by_one = OneByOne(undefended, bench.metadata.defense.views)
-        add("three views, one after the other", partial(one_by_one.classify, agree), **ours)
+        views = bench.metadata.defense.views
+        if bench.metadata.defense.decision != "mean":  # whose vote is no majority
+            one_by_one = OneByOne(undefended, views)
+            add(f"{len(views)} views, one by one", partial(one_by_one.classify, agree), **ours)
     add("batched", Recorded(guards["batched"], agree), plan="batched", **ours)
     if "cascade" in guards:
         cascade = guards["cascade"]
@@ -84,12 +88,11 @@ def _case(
             bench.skip("verdict", f"cascade, views differ, {name}", "no such frame was found")
         else:
             add("cascade, views differ", Recorded(cascade, differ), plan="cascade", **ours)
-        auto = Recorded(guards["auto"], agree)
-        add("auto", auto, plan=f"auto: {guards['auto'].plan}", **ours)
+        add("auto", Recorded(guards["auto"], agree), **ours)
     for file, guard in others.items():
-        add(f"auto, {file}", Recorded(guard, agree), plan=f"auto: {guard.plan}", **ours)
+        add(f"auto, {file}", Recorded(guard, agree), **ours)
     for peer, report in _correct(bench, name, frames):
-        facts = {"peer": peer.family, "threads": peer.threads, "checked": report}
+        facts = {"peer": peer.family, "threads": peer.threads, "provider": "cpu", "checked": report}
         facts["layout"] = peer.layout
         add(peer.name, partial(peer.classify, agree), **facts)
 
@@ -102,17 +105,17 @@ def _case(
         budget_s=2.5 * bench.method.budget_s,
     )
     measured = bench.measure(f"verdict, {name}", ways, method)
-    copy_in, copy_out = copies_ms(bench, agree)
+    copies = copies_ms(bench, agree)
     for way, function in ways.items():
         detail[way]["distribution"] = percentiles(measured.samples[way])
         if isinstance(function, Recorded):
-            timing = measured.timings[way]
-            detail[way]["stage_ms"] = function.stage_ms(timing, copy_in, copy_out)
+            detail[way]["stage_ms"] = function.stage_ms(copies)
+            detail[way].setdefault("plan", f"auto: {function.guard.plan}")
         elif "peer" in detail[way]:
             detail[way]["times"] = {
                 own: asdict(measured.ratio(way, own))
                 for own, function in ways.items()
-                if isinstance(function, Recorded) and not own.endswith(("differ", "auto"))
+                if isinstance(function, Recorded) and own != "auto"
             }
     baseline = UNDEFENDED if undefended else "batched"
     bench.results.rows += rows_of("verdict", name, measured, baseline, detail=detail)

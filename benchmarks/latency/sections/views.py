@@ -62,10 +62,13 @@ def _beside_peers(bench: Bench, defense: Defense, size: tuple[int, int]) -> None
         builders[f"blurvote, {cores} threads"] = ViewBuilder(defense, threads=cores)
     ways: dict[str, Callable[[], Any]] = {}
     detail: dict[str, dict[str, Any]] = {}
-    out = np.empty((len(defense.passes), 3, *defense.crop), np.float32)
+    out = _kept(defense)
     for way, builder in builders.items():
         ways[way] = partial(builder.build, frame, out)
-        detail[way] = {"threads": builder.threads, "layout": f"uint8 in place, {builder.isa}"}
+        detail[way] = {
+            "threads": builder.threads,
+            "layout": f"uint8 in place to a kept buffer, {builder.isa}",
+        }
     ways[READ_ONCE] = read_once(builders[ONE_THREAD], frame)
     detail[READ_ONCE] = {"threads": 1, "layout": "maximum of the uint8 pixels that the crop needs"}
     if bench.peers:
@@ -99,7 +102,7 @@ def _pixels(bench: Bench, defense: Defense) -> dict[str, Any]:
     for size in sizes.SIZES:
         frame = bench.pictures.frames(*size, count=1)[0]
         ways: dict[str, Callable[[], Any]] = {
-            "views": partial(builder.build, frame),
+            "views": partial(builder.build, frame, _kept(defense)),
             "floor": read_once(builder, frame),
         }
         measured = bench.measure(f"views, growth with pixels, {size_name(size)}", ways)
@@ -121,7 +124,7 @@ def _threads(bench: Bench, defense: Defense) -> dict[str, Any]:
     return _grown(
         bench,
         f"views of {size_name(LARGE)}, growth with threads",
-        {n: partial(builder.build, frame) for n, builder in builders.items()},
+        {n: partial(builder.build, frame, _kept(defense)) for n, builder in builders.items()},
     )
 
 
@@ -136,8 +139,16 @@ def _views(bench: Bench, defense: Defense) -> dict[str, Any]:
     return _grown(
         bench,
         f"views of {size_name(USUAL)}, growth with the number of views",
-        {n: partial(builder.build, frame) for n, builder in builders.items()},
+        {
+            n: partial(builder.build, frame, _kept(builder.defense))
+            for n, builder in builders.items()
+        },
     )
+
+
+def _kept(defense: Defense) -> NDArray[np.float32]:
+    """A buffer that is written again and again, as the runtime does it."""
+    return np.empty((len(defense.passes), 3, *defense.crop), np.float32)
 
 
 def _grown(bench: Bench, what: str, ways: Mapping[int, Callable[[], Any]]) -> dict[str, Any]:
