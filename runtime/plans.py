@@ -60,8 +60,9 @@ class ViewRunner:
         """
         total = len(self.views)
         ran = total // 2 + 1
-        logits = list(self._run(frames, self.views[:ran], times))
-        ballots = self._count(np.stack(logits), times)
+        first = self._run(frames, self.views[:ran], times)
+        ballots = self._count(first, times)
+        logits = list(first)
         while open_frames := [n for n, ballot in enumerate(ballots) if can_still_change(ballot)]:
             more = self._run([frames[n] for n in open_frames], self.views[ran : ran + 1], times)
             ran += 1

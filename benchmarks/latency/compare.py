@@ -24,30 +24,16 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from blurvote.benchmarks.latency.cautions import cautions
 from blurvote.benchmarks.report import table
 from blurvote.benchmarks.results import Results, Row
 from blurvote.runtime.errors import SourceError
 
-__all__ = ["FAIL_ON", "Change", "cautions", "compare", "noise_share", "run", "text", "to_dict"]
+__all__ = ["FAIL_ON", "Change", "compare", "noise_share", "run", "text", "to_dict"]
 
 FAIL_ON = {"slower": ("slower",), "missing": ("slower", "only before"), "never": ()}
 _MORE_IS_BETTER = ("qps", "per second", "per_second", "/s", "fps", "throughput", "streams")
 _ORDER = ("slower", "faster", "only before", "only after", "within noise")
-_MACHINE = {  # in `Results.machine`; what moves during a run, such as the load, is not compared
-    "cpu": "CPU",
-    "cpu_features": "CPU features",
-    "instruction_sets": "instruction sets",
-    "usable_cores": "number of usable cores",
-    "affinity": "affinity",
-    "cgroup_cpus": "CPU limit of the control group",
-    "governor": "frequency governor",
-    "boost": "boost",
-    "cpu_max_mhz": "highest clock (MHz)",
-    "memory_mib": "memory (MiB)",
-    "platform": "platform",
-    "python": "Python",
-    "environment": "environment variables",
-}
 _ABSENT = "\u2013"
 Key = tuple[str, str, str]
 _Item = TypeVar("_Item")
@@ -91,23 +77,19 @@ def compare(before: Results, after: Results, noise: float = 0.05) -> list[Change
         if old and new:
             change = _row_change(key, old, new, noise)
             baseline = (*key[:2], old.baseline or "")
-            if (
-                change.verdict != "within noise"
-                and baseline in rows_before.keys() & rows_after.keys()
-            ):
-                moved = _beyond(
-                    rows_after[baseline].timing.median, rows_before[baseline].timing.median, noise
-                )[0]
+            was, now = rows_before.get(baseline), rows_after.get(baseline)
+            if change.verdict != "within noise" and was and now:
+                moved, _ = _beyond(now.timing.median, was.timing.median, noise)
                 change = _beside_baseline(change, old, new, moved)
             changes.append(change)
         else:
             first, second = (row.timing.median if row else None for row in (old, new))
             changes.append(_missing(key, first, second, "ms"))
-    for key, was, now in _pairs(_scenarios(before), _scenarios(after)):
-        if was and now:
-            changes.append(_scenario_change(key, was, now, noise))
+    for key, one, other in _pairs(_scenarios(before), _scenarios(after)):
+        if one and other:
+            changes.append(_scenario_change(key, one, other, noise))
         else:
-            first, second = (float(one["value"]) if one else None for one in (was, now))
+            first, second = (float(run["value"]) if run else None for run in (one, other))
             changes.append(_missing(key, first, second, key[2]))
     return sorted(changes, key=_rank)
 
@@ -207,66 +189,6 @@ def _pairs(
 ) -> Iterator[tuple[Key, _Item | None, _Item | None]]:
     for key in dict.fromkeys([*before, *after]):
         yield key, before.get(key), after.get(key)
-
-
-def cautions(before: Results, after: Results, changes: Sequence[Change] = ()) -> list[str]:
-    """What differs besides the code, a sentence each; empty for a fair comparison.
-
-    A baseline such as `undefended` runs little of blurvote: where it is among the `changes`, the
-    machine or the inference library changed, and the ratios to it say more than the times.
-    """
-    found = []
-
-    def note(what: str, old: Any, new: Any) -> None:
-        if old != new:
-            found.append(f"different {what}: {_say(old)}, then {_say(new)}")
-
-    for name, words in _MACHINE.items():
-        note(words, before.machine.get(name), after.machine.get(name))
-    old, new = (dict(one.machine.get("versions") or {}) for one in (before, after))
-    for package in dict.fromkeys([*old, *new]):
-        note(f"version of {package}", old.get(package), new.get(package))
-    for name in dict.fromkeys([*before.method, *after.method]):
-        note(f"method, {name}", before.method.get(name), after.method.get(name))
-    gpus = [[gpu.get("name") for gpu in one.machine.get("gpus") or ()] for one in (before, after)]
-    note("GPUs", *gpus)
-    boards = [one.machine.get("jetson") or {} for one in (before, after)]
-    note("power mode", *(board.get("power_mode") for board in boards))
-    for name in ("session", "pictures"):
-        note(name, before.facts.get(name), after.facts.get(name))
-    hashes = [[str(guard.get("sha256"))[:12] for guard in one.guards] for one in (before, after)]
-    note("guard files, by SHA-256", *hashes)
-    for name in ("threads", "provider"):
-        note(name, *_settings(_rows(before), _rows(after), name))
-    for when, one in (("before", before), ("after", after)):
-        if not one.complete:
-            found.append(f"the run {when} is incomplete: it was interrupted or failed")
-    baselines = {(row.section, row.case, row.baseline) for row in before.rows}
-    for change in changes:
-        if change.key in baselines and change.verdict in ("slower", "faster"):
-            name = " / ".join(change.key)
-            found.append(f"the baseline {name} itself is {change.verdict}: compare ratios to it")
-    return found
-
-
-def _settings(
-    before: Mapping[Key, Row], after: Mapping[Key, Row], name: str
-) -> tuple[list[Any], list[Any]]:
-    """The values of one detail over the rows that both runs have."""
-    differing: list[tuple[Any, Any]] = []
-    for key in before.keys() & after.keys():
-        pair = before[key].detail.get(name), after[key].detail.get(name)
-        if pair[0] != pair[1] and pair not in differing:
-            differing.append(pair)
-    return [old for old, _ in differing], [new for _, new in differing]
-
-
-def _say(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return _say([f"{key} {_say(one)}" for key, one in value.items()])
-    if isinstance(value, (list, tuple)):
-        return ", ".join(map(_say, value)) or "none"
-    return "unknown" if value is None else str(value)
 
 
 def text(changes: Sequence[Change], warnings: Sequence[str] = ()) -> str:

@@ -130,6 +130,8 @@ def _stages(results: Results) -> Any:
         for stage in stages:
             k = STAGES.index(stage)
             widths = [row.detail["stage_ms"].get(stage, 0.0) for row in rows]
+            if not any(widths):  # on the CPU nothing is copied
+                continue
             axis.barh(
                 range(len(rows)), widths, 0.62, left, color=_COLOURS[k], hatch=_HATCHES[k],
                 edgecolor="white", linewidth=0.5, label=stage,

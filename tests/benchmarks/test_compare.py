@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from blurvote.benchmarks.latency.cautions import cautions
 from blurvote.benchmarks.latency.compare import (
     FAIL_ON,
     Change,
-    cautions,
     compare,
     noise_share,
     run,
