@@ -16,6 +16,21 @@ from blurvote.benchmarks.results import Results
 __all__ = ["markdown", "terminal"]
 
 
+_OTHERS: tuple[Callable[[Results], Iterable[str]], ...] = (
+    tables.tail,
+    tables.cascade,
+    tables.cameras,
+    lambda results: tables.matrix(results, "sizes", "frame"),
+    lambda results: tables.matrix(results, "threads", "threads"),
+    tables.providers,
+    tables.views,
+    tables.limits,
+    tables.small,
+    tables.start,
+    tables.scenarios,
+)
+
+
 def markdown(results: Results, figures: Mapping[str, str]) -> str:
     """The report, from what was measured to how to measure it again.
 
@@ -64,7 +79,10 @@ def terminal(results: Results) -> str:
         headers = ["way", "median ms", "p90 ms", "p99 ms", tables.ratio_header(rows)]
         text = aligned([*headers, "not inference ms"], cells)
         blocks.append(f"{case}, frame to verdict\n{text}")
-    if any(not row.timing.stable for row in results.section("verdict")):
+    # Without the headline, what was measured instead is what was asked for.
+    others = [tables.scenarios] if blocks else _OTHERS
+    blocks += [block for section in others for block in section(results)]
+    if any(not row.timing.stable for row in results.rows):
         blocks.append(_footnote(results))
     blocks += [f"caution: {warning}" for warning in results.facts.get("warnings", ())]
     if results.skipped:

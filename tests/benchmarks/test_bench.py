@@ -94,7 +94,7 @@ def test_the_stages_of_a_verdict_add_up_to_it(ran: Path) -> None:
         stages = row.detail["stage_ms"]
         assert set(stages) == {"views", "copy in", "inference", "copy out", "vote", "rest"}
         # Medians of the parts and of the whole, over all calls and the counted ones.
-        assert sum(stages.values()) == pytest.approx(row.timing.median, rel=0.5)
+        assert 1 / 3 < sum(stages.values()) / row.timing.median < 3
 
 
 def test_what_identifies_a_run_is_recorded(ran: Path) -> None:
@@ -113,13 +113,17 @@ def test_growth_and_limits(ran: Path) -> None:
     facts = Results.load(ran).facts
     pixels = facts["growth"]["pixels"]
     assert [point[0] for point in pixels["points"]] == [96 * 128, 192 * 256, 384 * 512]
-    assert 0 < pixels["slope"] < 2
+    assert pixels["slope"] == pytest.approx(views.slope(pixels["points"]))
     compute = facts["compute"]
     assert 0 < compute["share_of_fp32_peak"]["one view"] < 2
     assert set(compute["not_backbone"]) == {"128x96"}
     first = facts["start"]["batched"]
     assert first["peak_memory_mib"] > 20
-    assert facts["start"]["import_adds_ms"] > 0
+    alone, whole = (
+        facts["start"][name]["import_ms"]
+        for name in ("numpy, onnxruntime", "numpy, onnxruntime, blurvote.runtime")
+    )
+    assert facts["start"]["import_adds_ms"] == pytest.approx(whole - alone)
 
 
 def test_the_cascade_is_split_by_agreement(ran: Path) -> None:
@@ -128,7 +132,10 @@ def test_the_cascade_is_split_by_agreement(ran: Path) -> None:
         assert sum(part["images"] for part in parts) == case["images"]
         agree = case["agree"]["images"] if case["agree"] else 0
         assert case["agreement_rate"] == pytest.approx(agree / case["images"])
-        assert case["mean_times_undefended"]["cascade"] > 1
+        mean, times = case["mean_ms"], case["mean_times_undefended"]
+        assert times["cascade"] == pytest.approx(mean["cascade"] / mean["undefended"])
+        total = sum(part["images"] * part["mean_ms"] for part in parts)
+        assert mean["cascade"] == pytest.approx(total / case["images"])
 
 
 def test_json_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:

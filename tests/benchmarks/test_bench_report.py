@@ -372,3 +372,12 @@ def test_without_matplotlib(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     monkeypatch.setattr(builtins, "__import__", absent)
     with pytest.raises(ProviderError, match="pip install matplotlib"):
         draw(realistic(), tmp_path)
+
+
+def test_the_terminal_shows_what_was_measured_instead_of_the_headline() -> None:
+    found = realistic()
+    assert "from Python" not in terminal(found)
+    found.rows = [row for row in found.rows if row.section != "verdict"]
+    found.facts["vote"] = {"median_us": {"from Python": 2.9}}
+    assert "from Python 2.90 us" in terminal(found)
+    assert "completed_qps" in terminal(found)
