@@ -176,8 +176,8 @@ def views(results: Results) -> Iterable[str]:
     headers = [f"{ratio_header(rows)}, over frames", "largest error, std", "mean error, std"]
     yield aligned(["way", *headers], cells)
     yield (
-        "Errors are of the views against float64 at the worst frame size, in standard deviations "
-        "(std) of the normalised input."
+        "Errors are differences from the guard's own views at the worst frame size, in standard "
+        "deviations (std) of the normalised input."
     )
 
 

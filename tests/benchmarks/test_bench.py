@@ -6,6 +6,7 @@ import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,10 @@ import pytest
 
 from blurvote.benchmarks import results as results_module
 from blurvote.benchmarks.latency import cli as bench_cli
-from blurvote.benchmarks.latency import session
+from blurvote.benchmarks.latency import session, tune
 from blurvote.benchmarks.latency.sections import cameras, cascade, compute, sizes, start, views
 from blurvote.benchmarks.results import Results
-from blurvote.runtime import Guard, GuardError, cli
+from blurvote.runtime import Guard, GuardError, SourceError, cli
 from blurvote.runtime.demo import guard_path
 
 SECTIONS = set(session.SECTIONS)
@@ -277,3 +278,43 @@ def test_tune_finds_settings_that_a_guard_takes(
     with Guard.tuned(guard) as tuned:
         assert (tuned.plan, tuned.threads) == (chosen["plan"], chosen["threads"])
         assert tuned.classify(red_frame).name == "red"
+
+
+def test_two_files_of_one_name_are_refused(
+    tmp_path: Path, make_guard: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    guard = make_guard()
+    other = tmp_path / "int8" / guard.name
+    other.parent.mkdir()
+    other.write_bytes(guard.read_bytes())
+    assert bench(guard, other, "--sections", "vote") == 2
+    assert "two files have the same name" in capsys.readouterr().err
+
+
+def test_peers_are_not_compared_with_a_guard_on_a_gpu() -> None:
+    skipped: list[str] = []
+    on_gpu: Any = SimpleNamespace(provider="cuda", skip=lambda *words: skipped.append(words[-1]))
+    assert session._peers(on_gpu, ("all",)) == []
+    assert "the peers run on the CPU and the guard on cuda" in skipped[0]
+    with pytest.raises(SourceError, match="add --provider cpu"):
+        session._peers(on_gpu, ("torch",))
+
+
+@pytest.mark.parametrize(("requested", "tried"), [("auto", {"cpu", "cuda"}), ("cuda", {"cuda"})])
+def test_tune_sweeps_the_providers_that_are_there(
+    requested: str, tried: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
+    fake = SimpleNamespace(get_available_providers=lambda: names)
+    monkeypatch.setattr(tune, "import_onnxruntime", lambda: fake)
+    skipped: list[Any] = []
+    machine: Any = SimpleNamespace(
+        requested=requested,
+        threads=None,
+        plans=("batched", "cascade"),
+        guard=Path("guard.onnx"),
+        others=(),
+        skip=lambda *words: skipped.append(words),
+    )
+    assert {setting.provider for setting in tune._settings(machine)} == tried
+    assert bool(skipped) == (requested == "auto")  # TensorRT builds for minutes

@@ -30,8 +30,7 @@ from blurvote.benchmarks.latency.scenarios import (
     find_server_qps,
     run_scenario,
 )
-from blurvote.benchmarks.latency.scenarios.loadgen_summary import read_summary
-from blurvote.runtime import BlurvoteError, Guard, ProviderError, SinkError, SourceError
+from blurvote.runtime import BlurvoteError, Guard, ProviderError, SinkError
 
 needs_loadgen = pytest.mark.skipif(
     importlib.util.find_spec("mlperf_loadgen") is None,
@@ -159,116 +158,6 @@ def test_a_folder_that_cannot_be_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(SinkError, match="cannot be written"):
         run_scenario(sleeper(), Settings("Offline"), "loadgen", tmp_path / "file")
-
-
-# LoadGen's summary: recorded from mlcommons-loadgen 6.0.17, shortened
-
-VALID = """\
-================================================
-MLPerf Results Summary
-================================================
-SUT name : PySUT
-Scenario : SingleStream
-Mode     : PerformanceOnly
-90.0th percentile latency (ns) : 1131166
-Result is : VALID
-  Min duration satisfied : Yes
-  Min queries satisfied : Yes
-  Early stopping satisfied: Yes
-Early Stopping Result:
- * Processed at least 64 queries (888).
- * Would discard 67 highest latency queries.
- * Early stopping 90.0th percentile estimate: 1132488
- * Early stopping 99.0th percentile estimate: 3151061
-
-================================================
-Additional Stats
-================================================
-QPS w/ loadgen overhead         : 886.78
-
-Min latency (ns)                : 1049105
-50.00 percentile latency (ns)   : 1118748
-90.00 percentile latency (ns)   : 1131166
-95.00 percentile latency (ns)   : 1135183
-97.00 percentile latency (ns)   : 1140581
-99.00 percentile latency (ns)   : 1203835
-99.90 percentile latency (ns)   : 3191932
-
-No errors encountered during test.
-"""
-INVALID = """\
-SUT name : PySUT
-Scenario : Server
-Mode     : PerformanceOnly
-Completed samples per second    : 187.60
-Result is : INVALID
-  Performance constraints satisfied : Yes
-  Min duration satisfied : NO
-  Min queries satisfied : Yes
-  Early stopping satisfied: NO
-Recommendations:
- * Increase the target QPS so the loadgen pre-generates more queries.
-Early Stopping Result:
- * Run unsuccessful.
- * Processed 190 queries.
- * Would need to run at least 269 more queries,
- with the run being successful if every additional
- query were under latency.
-
-Scheduled samples per second : 187.85
-50.00 percentile latency (ns)   : 1280409
-99.90 percentile latency (ns)   : 2656735
-
-1 ERROR encountered. See detailed log.
-"""
-
-
-def test_a_valid_summary_is_read() -> None:
-    result = read_summary(VALID, Settings("SingleStream"), 888, 888, 1.01, "logs")
-    assert (result.valid, result.reasons) == (True, ())
-    assert (result.metric, result.value) == ("latency_p90_ms", 1.132488)
-    assert result.latency_ms == {
-        "p50": 1.118748,
-        "p90": 1.131166,
-        "p95": 1.135183,
-        "p97": 1.140581,
-        "p99": 1.203835,
-        "p99.9": 3.191932,
-    }
-
-
-def test_an_invalid_summary_gives_loadgens_reasons() -> None:
-    result = read_summary(INVALID, Settings("Server", target_qps=200), 190, 190, 1.0, "logs")
-    assert not result.valid
-    assert (result.value, result.scheduled_qps, result.target_qps) == (187.6, 187.85, 200)
-    assert result.reasons == (
-        "Min duration not satisfied",
-        "Early stopping not satisfied",
-        "Increase the target QPS so the loadgen pre-generates more queries.",
-        "Run unsuccessful.",
-        "Processed 190 queries.",
-        "Would need to run at least 269 more queries, with the run being successful if every "
-        "additional query were under latency.",
-        "LoadGen logged 1 errors; see its detailed log",
-    )
-
-
-def test_valid_with_a_count_unmet_is_not_valid_here() -> None:
-    text = VALID.replace("Min queries satisfied : Yes", "Min queries satisfied : Skipped")
-    assert read_summary(text, Settings("SingleStream"), 1, 1, 1, "logs").reasons == (
-        "Min queries not satisfied",
-    )
-
-
-@pytest.mark.parametrize("cut", ["Scenario", "Result is"])
-def test_an_incomplete_summary_is_refused(cut: str) -> None:
-    with pytest.raises(SourceError, match="expected the mlperf_log_summary"):
-        read_summary(VALID.split(cut)[0], Settings("SingleStream"), 1, 1, 1, "logs")
-
-
-def test_the_summary_of_another_scenario_is_refused() -> None:
-    with pytest.raises(SourceError, match="is of SingleStream, not of Offline"):
-        read_summary(VALID, Settings("Offline"), 1, 1, 1, "logs")
 
 
 # Both harnesses
@@ -524,51 +413,6 @@ def test_a_guard_is_a_system_under_test(
     assert result.valid
     with pytest.raises(BlurvoteError, match="no samples"):
         SystemUnderTest(lambda indices: [], 0)
-
-
-# The search for Server's rate
-
-
-def pretend(limit_trial: float, limit_full: float) -> Callable[[Settings], Result]:
-    """A server that sustains one rate in short trials and another at full length."""
-
-    def run(settings: Settings) -> Result:
-        rate = settings.arrival_rate
-        full = settings.min_duration_s > 10
-        valid = full and rate <= limit_full  # no trial has the queries to be VALID
-        p99 = 99.0 if rate <= (limit_full if full else limit_trial) else 101.0
-        return Result(
-            "Server", "built-in", valid, (), "completed_qps", rate, {"p99": p99}, 1, 1, 1.0
-        )
-
-    return run
-
-
-def test_the_search_steps_down_in_trials_and_then_at_full_length() -> None:
-    words: list[str] = []
-    search = find_server_qps(
-        pretend(60, 45), Settings("Server"), 100, step=0.8, progress=words.append
-    )
-    rates = [attempt.value for attempt in search.tries]
-    assert rates == pytest.approx([80, 64, 51.2, 51.2, 40.96])
-    assert [attempt.valid for attempt in search.tries] == [False] * 4 + [True]
-    assert search.result is search.tries[-1]
-    assert words[0] == "Server: trial at 80 queries per second"
-    assert words[-1] == "Server: full run at 41 queries per second"
-
-
-def test_the_search_ends_and_says_invalid_where_nothing_passes() -> None:
-    search = find_server_qps(pretend(0, 0), Settings("Server"), 100, max_trials=3, max_full=2)
-    assert [attempt.valid for attempt in search.tries] == [False] * 5
-    assert not search.result.valid
-    assert len(search.to_dict()["tries"]) == 5
-
-
-def test_the_search_refuses_what_cannot_be() -> None:
-    with pytest.raises(BlurvoteError, match="expected Server"):
-        find_server_qps(pretend(1, 1), Settings("Offline"), 100)
-    with pytest.raises(BlurvoteError, match="capacity_qps is 0"):
-        find_server_qps(pretend(1, 1), Settings("Server"), 0)
 
 
 @pytest.mark.usefixtures("clock")

@@ -1,9 +1,10 @@
 """Building the views: the fused kernel beside its peers, beside reading the frame once, and how its
 time grows with pixels, threads and views.
 
-Every way starts from the same frame and is compared with the same views in float64 before it is
-timed. `read once` takes the maximum of the part of the frame that the crop needs: no way of making
-views can be faster than reading it, so it is the floor of this machine's memory.
+Every way starts from the same frame. A peer's views are checked before it is timed against what its
+own mathematics should give; the table shows how far they lie from the guard's. `read once` takes the
+maximum of the part of the frame that the crop needs: no way of making views can be faster than
+reading it, so it is the floor of this machine's memory.
 """
 
 from __future__ import annotations
