@@ -2,8 +2,8 @@
 time grows with pixels, threads and views.
 
 Every way starts from the same frame. A peer's views are checked before it is timed against what its
-own mathematics should give; the table shows how far they lie from the guard's. `read once` takes the
-maximum of the part of the frame that the crop needs: no way of making views can be faster than
+own mathematics should give; the table shows how far they lie from the guard's. `read once` takes
+the maximum of the part of the frame that the crop needs: no way of making views can be faster than
 reading it, so it is the floor of this machine's memory.
 """
 
