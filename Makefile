@@ -81,4 +81,4 @@ pins: | $(BIN)/uv
 	  --no-header --no-annotate requirements/$$set.in -o requirements/$$set.txt || exit 1; done
 
 clean:
-	rm -rf $(VENV) $(BUILD) .build dist demo-output bench-output .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(BUILD) .build dist demo-output bench-output lab-output explain-output .mypy_cache .pytest_cache .ruff_cache

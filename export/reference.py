@@ -127,11 +127,11 @@ def view_matrices(defense: Defense, height: int, width: int) -> ViewMatrices:
     return ViewMatrices(*(_stack(defense, axis) for axis in view_axes(defense, height, width)))
 
 
-def build_views(defense: Defense, frame: NDArray[np.uint8]) -> Float64:
+def build_views(defense: Defense, frame: NDArray[np.uint8] | NDArray[np.float32]) -> Float64:
     """The views of one frame, unrounded.
 
     Args:
-        frame: `(H, W, 3)` uint8, RGB.
+        frame: `(H, W, 3)` RGB: uint8, or float32 in [0, 1].
 
     Returns:
         `(V, 3, h, w)` float64, normalised by the defence's mean and std.
@@ -140,7 +140,8 @@ def build_views(defense: Defense, frame: NDArray[np.uint8]) -> Float64:
         DefenseError: frames of that size cannot be served.
     """
     matrices = view_matrices(defense, *frame.shape[:2])
-    planes = np.ascontiguousarray(frame.transpose(2, 0, 1), np.float64) / 255.0
+    scale = 255.0 if frame.dtype == np.uint8 else 1.0
+    planes = np.ascontiguousarray(frame.transpose(2, 0, 1), np.float64) / scale
     mean, std = (np.array(value)[:, None, None] for value in (defense.mean, defense.std))
     views = []
     for rows, cols in zip(matrices.rows, matrices.cols, strict=True):

@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["Command", "positive_int"]
+__all__ = ["Command", "natural", "positive_int"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,13 @@ class Command:
     examples: str
     configure: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace], int]
+
+
+def natural(text: str) -> int:
+    """An argparse type: an integer from 0 on, such as a seed."""
+    if not (text.isascii() and text.isdecimal() and int(text) < 2**31):
+        raise argparse.ArgumentTypeError(f"{text!r} is not an integer from 0 on")
+    return int(text)
 
 
 def positive_int(text: str) -> int:

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from blurvote.runtime import _kernels
+from blurvote.runtime.defense import Defense
+from blurvote.runtime.errors import GuardError
 from blurvote.runtime.verdict import Reason
 from blurvote.runtime.vote import REJECTED
 
-__all__ = ["Ballot", "Outcome", "can_still_change", "decide_majority", "decide_mean", "softmax"]
+__all__ = [
+    "Ballot",
+    "Outcome",
+    "can_still_change",
+    "decide_majority",
+    "decide_mean",
+    "softmax",
+    "threshold_in_force",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +61,41 @@ class Outcome:
     label: int
     reason: Reason | None
     confidence: float | None
+
+
+def threshold_in_force(
+    defense: Defense, threshold: float | None, origin: str | Path
+) -> float | None:
+    """The smallest mean softmax accepted: `threshold`, or else the one calibrated into the guard.
+
+    Args:
+        defense: of the guard.
+        threshold: in [0, 1], or None.
+        origin: names the guard's file in errors.
+
+    Returns:
+        None where the decision has no threshold.
+
+    Raises:
+        GuardError: the decision needs a threshold and has none, has one that it does not need, or
+            it is out of range.
+    """
+    if defense.decision != "mean":
+        if threshold is not None:
+            raise GuardError(
+                f"threshold is {threshold!r}, but {origin} decides by "
+                f"{defense.decision!r}; only the decision 'mean' has a threshold"
+            )
+        return None
+    chosen = defense.threshold if threshold is None else threshold
+    if chosen is None:
+        raise GuardError(
+            f"{origin} decides by 'mean' but has no threshold; fit one with "
+            f"blurvote calibrate {origin} IMAGES --coverage 0.9, or pass threshold="
+        )
+    if not 0 <= chosen <= 1:
+        raise GuardError(f"threshold is {chosen!r}; expected a number from 0 to 1")
+    return chosen
 
 
 def can_still_change(ballot: Ballot) -> bool:

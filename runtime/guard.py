@@ -11,7 +11,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from blurvote.runtime.decision import Ballot, Outcome, decide_majority, decide_mean
+from blurvote.runtime.decision import (
+    Ballot,
+    Outcome,
+    decide_majority,
+    decide_mean,
+    threshold_in_force,
+)
 from blurvote.runtime.engine import Engine, Provider
 from blurvote.runtime.errors import GuardError, PlanError
 from blurvote.runtime.frame import Colour, Frame, check_colour, check_pixels
@@ -70,7 +76,7 @@ class Guard:
         self.metadata = GuardMetadata.from_map(self._engine.metadata, str(path))
         self.defense = self.metadata.defense
         self.labels = self.metadata.labels
-        self.threshold = self._threshold(threshold)
+        self.threshold = threshold_in_force(self.defense, threshold, path)
         self._runner: ViewRunner | WholeGraphRunner | None
         if self.metadata.kind == "views":
             builder = ViewBuilder(self.defense, threads=self._engine.threads)
@@ -90,24 +96,6 @@ class Guard:
                 for the rest.
         """
         return cls(path, threshold=threshold, **load_tuning(path).settings)
-
-    def _threshold(self, threshold: float | None) -> float | None:
-        if self.defense.decision != "mean":
-            if threshold is not None:
-                raise GuardError(
-                    f"threshold is {threshold!r}, but {self.path} decides by "
-                    f"{self.defense.decision!r}; only the decision 'mean' has a threshold"
-                )
-            return None
-        chosen = self.defense.threshold if threshold is None else threshold
-        if chosen is None:
-            raise GuardError(
-                f"{self.path} decides by 'mean' but has no threshold; fit one with "
-                f"blurvote calibrate {self.path} IMAGES --coverage 0.9, or pass threshold="
-            )
-        if not 0 <= chosen <= 1:
-            raise GuardError(f"threshold is {chosen!r}; expected a number from 0 to 1")
-        return chosen
 
     def _choose(self, plan: Plan) -> None:
         if plan not in ("auto", "batched", "cascade"):

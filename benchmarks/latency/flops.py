@@ -7,8 +7,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from blurvote.benchmarks.latency.folded import fold
-from blurvote.benchmarks.latency.optional import require
+from blurvote.benchmarks.folded import fold
+from blurvote.benchmarks.optional import require
 from blurvote.runtime.errors import GuardError
 
 __all__ = ["count_flops"]

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from blurvote.benchmarks.latency.optional import require
+from blurvote.benchmarks.optional import require
 from blurvote.runtime.engine import import_onnxruntime
 
 __all__ = ["products"]

@@ -17,8 +17,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from blurvote.benchmarks import timing
+from blurvote.benchmarks.folded import fold
 from blurvote.benchmarks.latency import peers
-from blurvote.benchmarks.latency.folded import fold
 from blurvote.benchmarks.latency.peers import openvino_peer, torch_peer, views_opencv, views_torch
 from blurvote.benchmarks.latency.pictures import natural_frame
 from blurvote.export import reference

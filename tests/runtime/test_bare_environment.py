@@ -146,13 +146,19 @@ print(json.dumps(sorted(set(slow) & set(sys.modules))))
 
 
 @pytest.mark.parametrize(
-    "argv",
+    ("argv", "packages"),
     [
-        ["export", "model.onnx", "-o", "guard.onnx"],
-        ["calibrate", "guard.onnx", ".", "--coverage", "0.9"],
+        (["export", "model.onnx", "-o", "guard.onnx"], "onnx"),
+        (["calibrate", "guard.onnx", ".", "--coverage", "0.9"], "onnx"),
+        (["evaluate", "guard.onnx", "."], "scipy scikit-learn matplotlib"),
+        (["attack", "guard.onnx", "."], "torch onnx onnx2torch scipy matplotlib"),
+        (["explain", "guard.onnx", "x.png"], "torch onnx onnx2torch captum matplotlib scipy"),
+        (["train", "mnist", "--net", "mlp"], "torch torchvision onnx onnxscript"),
     ],
 )
-def test_commands_that_need_more_say_what_to_install(site: Path, argv: list[str]) -> None:
+def test_commands_that_need_more_say_what_to_install(
+    site: Path, argv: list[str], packages: str
+) -> None:
     for name in ("model.onnx", "guard.onnx"):
         (site.parent / name).write_bytes(b"")
     code = f"""
@@ -168,5 +174,5 @@ print(json.dumps([status, said.getvalue()]))
     status, said = result
     assert status == 2
     assert said.startswith("blurvote: error: ")
-    assert said.endswith("; pip install onnx\n")
+    assert said.endswith(f"; pip install {packages}\n")
     assert said.count("\n") == 1

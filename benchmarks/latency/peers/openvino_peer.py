@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from blurvote.benchmarks.latency.folded import fold
-from blurvote.benchmarks.latency.optional import require
+from blurvote.benchmarks.folded import fold
 from blurvote.benchmarks.latency.peers import views_opencv
 from blurvote.benchmarks.latency.peers.needs import Progress, Skip, attempt
 from blurvote.benchmarks.latency.peers.peer import FLOAT32, Floats, Peer
+from blurvote.benchmarks.optional import require
 from blurvote.runtime.defense import Defense
 from blurvote.runtime.errors import ProviderError
 

@@ -20,7 +20,7 @@ import numpy as np
 from blurvote.benchmarks.latency.peers import views_torch
 from blurvote.benchmarks.latency.peers.needs import Progress, Skip, attempt
 from blurvote.benchmarks.latency.peers.peer import Floats, Peer, Views
-from blurvote.benchmarks.latency.peers.torch_module import torch_module
+from blurvote.benchmarks.torch_module import torch_module
 from blurvote.runtime.defense import Defense
 from blurvote.runtime.errors import ProviderError
 

@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from blurvote.benchmarks.latency.optional import require
 from blurvote.benchmarks.latency.peers.peer import Frame, Views
 from blurvote.benchmarks.latency.peers.views_opencv import ROUNDING, shrink, to_blob
+from blurvote.benchmarks.optional import require
 from blurvote.runtime.defense import Defense
 from blurvote.runtime.views import ViewBuilder
 

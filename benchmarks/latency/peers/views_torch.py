@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from blurvote.benchmarks.latency.optional import require
 from blurvote.benchmarks.latency.peers.peer import Frame, Tolerance, Views
+from blurvote.benchmarks.optional import require
 from blurvote.runtime.defense import Defense
 
 __all__ = ["PACKAGES", "from_frame", "kornia_views", "to_tensor", "ways"]

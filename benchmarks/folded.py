@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from blurvote.benchmarks.latency.optional import require
+from blurvote.benchmarks.optional import require
 from blurvote.runtime.engine import import_onnxruntime
 from blurvote.runtime.errors import ProviderError
 

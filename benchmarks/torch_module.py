@@ -6,8 +6,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from blurvote.benchmarks.latency.folded import fold
-from blurvote.benchmarks.latency.optional import require
+from blurvote.benchmarks import onnx2torch_gaps
+from blurvote.benchmarks.folded import fold
+from blurvote.benchmarks.optional import require
 from blurvote.runtime.errors import ProviderError
 
 __all__ = ["torch_module"]
@@ -20,19 +21,21 @@ def torch_module(path: Path, shape: tuple[int, int, int, int]) -> Any:
         ProviderError: a package is missing, or onnx2torch cannot convert the model.
     """
     torch, onnx, onnx2torch = require(
-        "a peer on torch", ("torch", "onnx", "onnx2torch"), "torch onnx onnx2torch"
+        "a guard as a torch module", ("torch", "onnx", "onnx2torch"), "torch onnx onnx2torch"
     )
+    onnx2torch_gaps.register()
     with tempfile.TemporaryDirectory() as folder:
         model = onnx.load(str(fold(path, shape[0], Path(folder) / "folded.onnx")))
     try:
-        module = _relu_in_place(onnx2torch.convert(model).eval())
+        module = onnx2torch.convert(onnx2torch_gaps.without_allowzero(model))
+        module = _relu_in_place(module.eval())
         with torch.inference_mode():
             module(torch.zeros(shape))
     except Exception as error:  # converters raise whatever they like
         text = " ".join(str(error).split())[:300]
         raise ProviderError(
             f"{path} cannot be turned into a torch module: onnx2torch {type(error).__name__}: "
-            f"{text}. Peers on torch need a float model of operators that onnx2torch knows"
+            f"{text}. It takes a float model of operators that onnx2torch knows"
         ) from error
     return module
 

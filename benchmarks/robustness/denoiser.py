@@ -1,0 +1,220 @@
+"""Any ONNX image denoiser, run by ONNX Runtime.
+
+What its inputs mean is worked out from their shapes: one of 3 channels, NCHW float32 RGB in [0, 1],
+is the image; a second one, if there is one, is the noise's standard deviation on the same scale, as
+a scalar, one number per image, or a map of 1 or 3 channels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blurvote.runtime.engine import import_onnxruntime
+from blurvote.runtime.errors import FrameError, SourceError
+from blurvote.runtime.machine import usable_cores
+
+__all__ = ["Denoiser", "NoiseLevel"]
+
+Images = NDArray[np.float32]
+
+_EXPECTED = (
+    "expected an ONNX denoiser with an image input (N, 3, H, W) float32, at most one more float32 "
+    "input for the noise level, and one output of the image's shape"
+)
+_PROBE = 32  # side of the image that tries the model, unless it fixes its own
+
+
+@dataclass(frozen=True)
+class NoiseLevel:
+    """How a denoiser is told the noise level.
+
+    Attributes:
+        name: of the ONNX input.
+        shape: `"scalar"` is one number for the batch, `"image"` one number per image, `"map"` one
+            number per pixel.
+        rank: dimensions of the input.
+        channels: of a map; 1 otherwise.
+    """
+
+    name: str
+    shape: Literal["scalar", "image", "map"]
+    rank: int
+    channels: int = 1
+
+    def fill(self, sigma: float, images: Images) -> Images:
+        """The input for images `(B, 3, h, w)`."""
+        if self.shape == "map":
+            size = (len(images), self.channels, *images.shape[2:])
+        elif self.shape == "image":
+            size = (len(images), *(1,) * (self.rank - 1))
+        else:
+            size = (1,) * self.rank
+        return np.full(size, sigma, np.float32)
+
+
+class Denoiser:
+    """One ONNX denoiser, loaded, tried on a small image, and ready to run on the CPU.
+
+    Args:
+        path: the ONNX file.
+        threads: of one inference; None takes the usable physical cores.
+        sees: `"clamped"` clamps noisy images to [0, 1] before the model sees them, `"raw"` does
+            not. Choose what the model was trained on: FFDNet's `clip` weights know clamped noise
+            only and lose 5 dB at sigma 0.25 on raw noise. Smoothing's certificate allows both,
+            because clamping is then part of the classifier that is smoothed.
+        multiple: sides are padded at the right and bottom, by their last pixel, to a multiple of
+            this many pixels, and cut back. FFDNet halves the image and needs 2, U-Nets need more.
+
+    Attributes:
+        path: the file.
+        sees: as given.
+        noise_level: how it is told the noise level; None where it has no such input and removes
+            the noise that it was trained on.
+
+    Raises:
+        SourceError: the file is missing, cannot be loaded, or is not such a denoiser.
+        ProviderError: onnxruntime is not installed.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        threads: int | None = None,
+        sees: Literal["clamped", "raw"] = "clamped",
+        multiple: int = 2,
+    ) -> None:
+        self.path = Path(path)
+        self.sees = sees
+        self._multiple = multiple
+        if not self.path.is_file():
+            raise SourceError(f"{path} is not a file; {_EXPECTED}")
+        ort = import_onnxruntime()
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads or usable_cores()
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3  # errors reach the caller as exceptions
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self._session: Any = ort.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # pybind's exceptions have no common base
+            text = " ".join(str(error).split())[:300]
+            raise SourceError(f"{path} cannot be loaded as an ONNX model ({text})") from error
+        inputs = self._session.get_inputs()
+        self._image, self.noise_level = self._roles(inputs)
+        self._batch, self._size = _fixed(self._image.shape)
+        self._try()
+
+    def __call__(self, images: Images, sigma: float) -> Images:
+        """The images without their noise; the model's output as it is, not clamped.
+
+        Args:
+            images: `(B, 3, h, w)` float32 RGB, in [0, 1] but for the noise.
+            sigma: standard deviation of the noise on that scale; unused without `noise_level`.
+
+        Returns:
+            `(B, 3, h, w)` float32.
+
+        Raises:
+            FrameError: the images are of another shape or dtype, or of a size that the model's
+                fixed input does not take.
+            SourceError: ONNX Runtime failed.
+        """
+        if images.ndim != 4 or images.shape[1] != 3 or images.dtype != np.float32:
+            raise FrameError(
+                f"{self.path.name} was given {images.dtype} images of shape {images.shape}; "
+                "expected float32 of shape (B, 3, h, w)"
+            )
+        if self.sees == "clamped":
+            images = np.clip(images, 0, 1)
+        height, width = images.shape[2:]
+        pad = [(0, 0), (0, 0), (0, -height % self._multiple), (0, -width % self._multiple)]
+        padded = np.pad(images, pad, mode="edge") if pad[2][1] or pad[3][1] else images
+        for side, fixed in zip(padded.shape[2:], self._size, strict=True):
+            if fixed is not None and side != fixed:
+                raise FrameError(
+                    f"{self.path.name} was given images of {height} x {width} pixels, but its "
+                    f"input is fixed at {self._image.shape}; export it with free sides"
+                )
+        step = self._batch or len(padded)
+        if len(padded) % step:
+            raise FrameError(
+                f"{self.path.name} was given {len(padded)} images, but its batch is fixed at "
+                f"{step}; export it with a free batch"
+            )
+        parts = [self._run(padded[n : n + step], sigma) for n in range(0, len(padded), step)]
+        return np.concatenate(parts)[:, :, :height, :width]
+
+    def _run(self, images: Images, sigma: float) -> Images:
+        feeds = {self._image.name: np.ascontiguousarray(images)}
+        if self.noise_level is not None:
+            feeds[self.noise_level.name] = self.noise_level.fill(sigma, images)
+        try:
+            output = self._session.run(None, feeds)[0]
+        except Exception as error:
+            text = " ".join(str(error).split())[:300]
+            raise SourceError(
+                f"{self.path} cannot be run on an image of shape {images.shape} ({text}); "
+                f"{_EXPECTED}"
+            ) from error
+        return np.asarray(output)
+
+    def _roles(self, inputs: list[Any]) -> tuple[Any, NoiseLevel | None]:
+        """Which input is the image and what the other one is."""
+        described = ", ".join(f"{one.name} {one.type} {one.shape}" for one in inputs)
+        foreign = SourceError(f"{self.path} has the inputs {described}; {_EXPECTED}")
+        if len(inputs) not in (1, 2) or any(one.type != "tensor(float)" for one in inputs):
+            raise foreign
+        images = [one for one in inputs if len(one.shape) == 4 and _length(one.shape[1]) in (3, 0)]
+        # Of two such inputs the one that fixes 3 channels is the image, then the first.
+        images.sort(key=lambda one: _length(one.shape[1]) != 3)
+        if not images:
+            raise foreign
+        others = [one for one in inputs if one is not images[0]]
+        if not others:
+            return images[0], None
+        level = _noise_level(others[0])
+        if level is None:
+            raise foreign
+        return images[0], level
+
+    def _try(self) -> None:
+        """Runs one small grey image, so that a foreign model is found out before the long run."""
+        height, width = (side or _PROBE for side in self._size)
+        probe = np.full((self._batch or 1, 3, height, width), 0.5, np.float32)
+        output = self._run(probe, 0.1)
+        if output.shape != probe.shape or output.dtype != np.float32:
+            raise SourceError(
+                f"{self.path} turned images of shape {probe.shape} into {output.dtype} of shape "
+                f"{output.shape}; {_EXPECTED}"
+            )
+
+
+def _noise_level(value: Any) -> NoiseLevel | None:
+    """The meaning of an input by its shape; None where it has none that is known."""
+    shape = [_length(size) for size in value.shape]
+    if len(shape) == 4 and shape[2:] != [1, 1]:
+        channels = shape[1] or 1
+        return NoiseLevel(value.name, "map", 4, channels) if channels in (1, 3) else None
+    if any(size not in (0, 1) for size in shape[1:]) or len(shape) > 4:
+        return None
+    if not shape or shape[0] == 1:
+        return NoiseLevel(value.name, "scalar", len(shape))
+    return NoiseLevel(value.name, "image", len(shape)) if shape[0] == 0 else None
+
+
+def _length(size: Any) -> int:
+    """A dimension that the model fixes, or 0 for a free one."""
+    return size if isinstance(size, int) else 0
+
+
+def _fixed(shape: list[Any]) -> tuple[int | None, tuple[int | None, int | None]]:
+    """Batch, height and width that the model fixes; None where it does not."""
+    batch, _, height, width = (_length(size) or None for size in shape)
+    return batch, (height, width)
