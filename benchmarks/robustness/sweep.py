@@ -141,13 +141,12 @@ def _shared(items: Iterable[I], prepare: Callable[[], Work[I]], workers: int) ->
 
     def submit(count: int) -> None:
         for item in itertools.islice(waiting, count):
-            running[pool.submit(_work, item)] = item.key
+            with _sigint_held():  # any of them may start a process, until there are enough
+                running[pool.submit(_work, item)] = item.key
 
     try:
-        with _sigint_held():  # the first starts the processes
-            submit(1)
         # Few in flight: 50,000 items must not lie in the queue as pickles.
-        submit(2 * workers - 1)
+        submit(2 * workers)
         while running:
             finished, _ = wait(running, return_when=FIRST_COMPLETED)
             # Those that failed last, so that what was finished beside them is kept.

@@ -76,6 +76,15 @@ def slow_after(folder, index):
             time.sleep(300)
         return item.index
     return work
+
+def held_once_both_are_up(folder, workers):
+    log(folder, "up")
+    ended = time.monotonic() + 60
+    while len({line.split()[0] for line in open(Path(folder) / "log")}) < workers:
+        assert time.monotonic() < ended, "the other workers never came"
+        time.sleep(0.01)
+    blocked = signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    return lambda item: [os.getpid(), blocked]
 """
 
 
@@ -293,6 +302,14 @@ def test_ctrl_c_stops_quickly_and_the_run_goes_on_later(
     (tmp_path / "go").touch()
     items = [jobs.Item(n) for n in range(12)]
     assert run(tmp_path, items, jobs.slow_after, 5) == {f"item {n}": n for n in range(12)}
+
+
+def test_every_worker_starts_with_ctrl_c_held_back(tmp_path: Path, jobs: Any) -> None:
+    """Not only the first: the pool starts the others when it is given more work."""
+    items = [jobs.Item(n) for n in range(6)]
+    found = run(tmp_path, items, jobs.held_once_both_are_up, 3, workers=3)
+    assert all(blocked for _, blocked in found.values())
+    assert len({pid for pid, _ in found.values()}) >= 2
 
 
 def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path, jobs: Any) -> None:
