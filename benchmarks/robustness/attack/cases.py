@@ -106,10 +106,11 @@ class Case:
 
     @property
     def radius(self) -> str:
-        """Epsilon as people write it: in grey levels for L-inf, plain for L2."""
+        """Epsilon as people write it: in grey levels where that is shorter, but for L2 plain."""
         if not self.epsilon:
             return "-"
-        return f"{self.epsilon:g}" if self.attack in _L2 else f"{255 * self.epsilon:g}/255"
+        plain, levels = f"{self.epsilon:g}", f"{255 * self.epsilon:g}/255"
+        return plain if self.attack in _L2 else min(plain, levels, key=len)
 
 
 CLEAN = Case("none", "none", 0.0)

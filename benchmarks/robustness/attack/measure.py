@@ -38,8 +38,8 @@ class Job:
 
     @property
     def key(self) -> str:
-        """The case's and the picture's."""
-        return f"{self.case.key}|{self.sample.key}"
+        """The case's and the picture's, which begins after the first bar."""
+        return f"{self.case.key.replace('|', '_')}|{self.sample.key}"
 
 
 @dataclass(frozen=True)

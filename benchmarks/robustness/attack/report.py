@@ -163,7 +163,7 @@ def _changes(attacks: Sequence[Row], rows: Sequence[Row]) -> list[Mapping[str, o
         values = {
             "gradients": f"{cost.gradients:.0f}",
             "queries": f"{cost.queries:.0f}",
-            "median queries": f"{cost.queries_median:.0f}",
+            "to fool, median": f"{cost.queries_to_fool:.0f}" if cost.queries_to_fool > 0 else "-",
             "zero gradients": f"{100 * cost.zero_gradients.value:.0f} %",
             "s per picture": f"{cost.seconds:.2f}",
         }

@@ -63,13 +63,14 @@ class Versus:
 class Cost:
     """What an attack took, per picture, over all its steps.
 
-    Means, the median of the queries, and the share of pictures on which a gradient was zero.
+    Means, the share of pictures on which a gradient was zero, and the median of the queries over
+    the pictures that ended as the attacker wanted; NaN where there are none.
     """
 
     seconds: float
     gradients: float
     queries: float
-    queries_median: float
+    queries_to_fool: float
     zero_gradients: Share
 
 
@@ -269,7 +270,7 @@ def _row(case: Case, name: str, records: Sequence[Mapping[str, Any]], steps: int
         _endings(records),
         *_alone(records),
         _stuck(case, records, targets, guard, undefended, truth),
-        _cost(records),
+        _cost(records, fooled if targets is None else guard == targets),
     )
 
 
@@ -318,12 +319,12 @@ def _alone(records: Sequence[Mapping[str, Any]]) -> tuple[Share | None, float]:
     return share(np.array(last) == np.array(named)), confidence
 
 
-def _cost(records: Sequence[Mapping[str, Any]]) -> Cost:
-    queries = [record["queries"] for record in records]
+def _cost(records: Sequence[Mapping[str, Any]], won: Bools) -> Cost:
+    queries = np.array([record["queries"] for record in records])
     return Cost(
         float(np.mean([record["seconds"] for record in records])),
         float(np.mean([record["gradients"] for record in records])),
         float(np.mean(queries)),
-        float(np.median(queries)),
+        float(np.median(queries[won])) if won.any() else float("nan"),
         share(np.array([record["zero_gradients"] > 0 for record in records])),
     )

@@ -96,6 +96,8 @@ def test_names_say_what_was_run() -> None:
     assert pgd.key == f"{pgd.name} 2,4 01234567"
     assert Case("pgd-l2", "adaptive", 1.5).radius == "1.5"
     assert Case("pgd", "adaptive", 0.5 / 255).radius == "0.5/255"
+    assert Case("pgd", "adaptive", 0.1).radius == "0.1"
+    assert Case("pgd", "adaptive", 8 / 255).radius == "8/255"
     assert (CLEAN.name, CLEAN.radius) == ("none", "-")
 
 

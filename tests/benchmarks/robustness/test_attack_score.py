@@ -45,8 +45,10 @@ def five() -> list[Row]:
         PGD,
         [
             record(PGD, 0, start, said(0, 1, 0.9, l2=1.0), zero_gradients=1),  # spared
-            record(PGD, 0, start, said(2, 0, 0.8, l2=2.0), seconds=2.0),  # lost
-            record(PGD, 0, start, said(1, 1, 0.7, l2=3.0), zero_gradients=2),  # fooled either way
+            record(PGD, 0, start, said(2, 0, 0.8, l2=2.0), seconds=2.0, queries=30),  # lost
+            record(
+                PGD, 0, start, said(1, 1, 0.7, l2=3.0), zero_gradients=2, queries=20
+            ),  # either way
             record(  # wrong before, with the defence and without
                 PGD, 2, start, said(2, 3, 0.6, l2=4.0), queries=10, before=said(2, 2, 0.5)
             ),
@@ -92,12 +94,13 @@ def test_nothing_accepted_keeps_nothing() -> None:
     row = rows(PGD, [record(PGD, -1, said(-1, 1, 0.9), said(-1, 1, 0.9))])[1]
     assert (row.fooled.value, row.confidence_fooled.value, row.rejected.value) == (0, 0, 1)
     assert math.isnan(row.fooled_of_correct.value)
+    assert math.isnan(row.cost.queries_to_fool)
 
 
 def test_costs_and_gradients_that_led_nowhere() -> None:
     _, many = five()
     assert many.cost.seconds == pytest.approx(6 / 5)
-    assert (many.cost.queries, many.cost.queries_median) == (2.0, 0.0)
+    assert (many.cost.queries, many.cost.queries_to_fool) == (12.0, 20.0)  # of 30, 20 and 10
     assert many.cost.zero_gradients.successes == 2
     # Of the two with a zero gradient, one was fooled all the same.
     assert many.stuck.successes == 1
