@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from blurvote.benchmarks.report import table
-from blurvote.benchmarks.robustness.attack.score import Row, Skipped
+from blurvote.benchmarks.robustness.attack.collected import Skipped
+from blurvote.benchmarks.robustness.attack.score import Row
 from blurvote.benchmarks.robustness.dataset import Dataset
 from blurvote.benchmarks.robustness.evaluate.report import text_of as share_text
 from blurvote.benchmarks.robustness.statistics import Share

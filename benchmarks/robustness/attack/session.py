@@ -14,17 +14,11 @@ from typing import Any
 from blurvote.benchmarks.optional import require
 from blurvote.benchmarks.robustness.attack import examples, figures, report
 from blurvote.benchmarks.robustness.attack.cases import ATTACKS, Case, cases, parse_epsilon
+from blurvote.benchmarks.robustness.attack.collected import Collected, Skipped, collect
 from blurvote.benchmarks.robustness.attack.comparison import comparison
 from blurvote.benchmarks.robustness.attack.doubts import warnings_of
 from blurvote.benchmarks.robustness.attack.measure import Job, Plan, measure
-from blurvote.benchmarks.robustness.attack.score import (
-    Collected,
-    Row,
-    Skipped,
-    collect,
-    names,
-    rows,
-)
+from blurvote.benchmarks.robustness.attack.score import Row, names, rows
 from blurvote.benchmarks.robustness.card import write_card
 from blurvote.benchmarks.robustness.dataset import Sample, open_dataset
 from blurvote.benchmarks.robustness.deployed import Deployed

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from blurvote.benchmarks.robustness.attack.cases import CLEAN, Case
-from blurvote.benchmarks.robustness.attack.score import Row, collect, names, rows
+from blurvote.benchmarks.robustness.attack.collected import collect
+from blurvote.benchmarks.robustness.attack.score import Row, names, rows
 from blurvote.benchmarks.robustness.dataset import Sample
 
 PGD = Case("pgd", "adaptive", 8 / 255, (2, 4))
