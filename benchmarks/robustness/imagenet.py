@@ -8,7 +8,7 @@ folders named by WordNet id, 200 each, and evaluate them so:
 - **ImageNet-O**: photographs of things that are no ImageNet class, each in the folder of a class
   that they are taken for. The in-distribution images are ImageNet's validation images of the same
   200 classes. Both are scored by minus the largest softmax over the logits cut down to these 200
-  classes (`anomaly_scores`), and the figure is the area under the precision-recall curve with
+  classes, and the figure is the area under the precision-recall curve with
   ImageNet-O as the positive class (`anomaly_aupr`), as scikit-learn's average precision. That area
   for a score of pure chance is the share of ImageNet-O among the images (2,000 of 12,000).
 
@@ -25,13 +25,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blurvote.benchmarks.optional import require
-from blurvote.runtime.decision import softmax
 from blurvote.runtime.errors import FrameError, SourceError
 
 __all__ = [
     "Subset",
     "anomaly_aupr",
-    "anomaly_scores",
     "class_of",
     "restrict",
     "subset",
@@ -90,15 +88,6 @@ def restrict(logits: NDArray[Any], name: Subset) -> NDArray[Any]:
             f"ImageNet's {CLASSES} classes in torchvision's order"
         )
     return np.asarray(logits[..., subset(name)])
-
-
-def anomaly_scores(logits: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Minus the largest softmax of logits `(N, 1000)` over ImageNet-O's 200 classes: `(N,)`.
-
-    Larger means less like ImageNet. For views or a vote, average the softmax yourself and negate.
-    """
-    restricted = np.asarray(restrict(logits, "o"), np.float32)
-    return np.asarray(-softmax(restricted).max(axis=-1), np.float32)
 
 
 def anomaly_aupr(in_scores: NDArray[np.floating], out_scores: NDArray[np.floating]) -> float:
