@@ -164,7 +164,7 @@ def _changes(attacks: Sequence[Row], rows: Sequence[Row]) -> list[Mapping[str, o
         values = {
             "gradients": f"{cost.gradients:.1f}",
             "queries": f"{cost.queries:.1f}",
-            "to fool, median": f"{cost.queries_to_fool:.0f}" if cost.queries_to_fool > 0 else "-",
+            "queries to fool": f"{cost.queries_to_fool:.0f}" if cost.queries_to_fool > 0 else "-",
             "zero gradients": f"{100 * cost.zero_gradients.value:.0f} %",
             "s per picture": f"{cost.seconds:.2f}",
         }
