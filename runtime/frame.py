@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from blurvote.runtime.errors import FrameError
 
-__all__ = ["Colour", "Frame", "check_colour", "check_pixels"]
+__all__ = ["Colour", "Frame", "as_frame", "check_colour", "check_pixels"]
 
 Colour = Literal["rgb", "bgr"]
 MAX_SIDE = 32768  # pixels; beyond it a frame is taken for a mistake
@@ -34,6 +34,19 @@ class Frame:
     source: str = ""
     sequence: int = 0
     captured_at: float = field(default_factory=time.monotonic)
+
+
+def as_frame(frame: Any, colour: Colour = "rgb") -> Frame:
+    """A `Frame` of bare pixels, or the one given, checked.
+
+    Raises:
+        FrameError: as `check_pixels` and `check_colour`.
+    """
+    if not isinstance(frame, Frame):
+        frame = Frame(frame, colour)
+    check_pixels(frame.pixels)
+    check_colour(frame.colour)
+    return frame
 
 
 def check_colour(colour: str) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Literal, overload
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from blurvote.runtime.boxes import Border, bad_box, cut
 from blurvote.runtime.decision import (
     Ballot,
     Outcome,
@@ -18,20 +20,30 @@ from blurvote.runtime.decision import (
     decide_mean,
     threshold_in_force,
 )
+from blurvote.runtime.defense import Fit
 from blurvote.runtime.engine import Engine, Provider
-from blurvote.runtime.errors import GuardError, PlanError
-from blurvote.runtime.frame import Colour, Frame, check_colour, check_pixels
+from blurvote.runtime.errors import FrameError, GuardError, PlanError
+from blurvote.runtime.frame import Colour, Frame, as_frame
 from blurvote.runtime.metadata import GuardMetadata
-from blurvote.runtime.plans import AutoPlan, Plan, PlanName, Times, ViewRunner
+from blurvote.runtime.plans import (
+    AutoPlan,
+    Plan,
+    PlanName,
+    Times,
+    ViewRunner,
+    needed_more,
+)
 from blurvote.runtime.tuning import load_tuning
 from blurvote.runtime.verdict import StageTimes, Verdict
 from blurvote.runtime.views import ViewBuilder
-from blurvote.runtime.vote import REJECTED, majority_vote
+from blurvote.runtime.vote import REJECTED
 from blurvote.runtime.whole_graph import WholeGraphRunner
 
 __all__ = ["Guard"]
 
 Pixels = NDArray[np.uint8]
+
+_BOXES_AT_ONCE = 32  # in one inference: 96 views of 224x224 take 58 MB
 
 
 class Guard:
@@ -83,6 +95,7 @@ class Guard:
             self._runner = ViewRunner(builder, self._engine, self.defense.views)
         else:
             self._runner = WholeGraphRunner(self._engine, self.metadata)
+        self._refitted: ViewRunner | None = None
         self._auto: AutoPlan | None = None
         self._plan: PlanName = "batched"
         self._choose(plan)
@@ -104,7 +117,7 @@ class Guard:
         if plan == "cascade" and why_not:
             raise PlanError(f"{self.path} cannot run as a cascade: {why_not}; use plan='batched'")
         if plan == "auto" and not why_not:
-            self._auto = self._measure()
+            self._auto = AutoPlan.measured(self._engine, self.defense)
         elif plan != "auto":
             self._plan = plan
 
@@ -116,25 +129,6 @@ class Guard:
         if len(self.defense.views) < 3:
             return "with fewer than three views none can be left out"
         return None
-
-    def _measure(self) -> AutoPlan:
-        """Times the session on the batch sizes of both plans."""
-        total = len(self.defense.views)
-        first = total // 2 + 1
-        # Not zeros: what a network is fed can change its speed (denormals, power).
-        random = np.random.default_rng(0)
-        views = random.standard_normal((total, 3, *self.defense.crop), np.float32)
-
-        def best_of_three(count: int) -> float:
-            times = []
-            for repeat in range(4):  # the first warms up
-                started = time.perf_counter()
-                self._engine.run(views[:count], ["logits"])
-                if repeat:
-                    times.append((time.perf_counter() - started) * 1e3)
-            return min(times)
-
-        return AutoPlan(best_of_three(first), best_of_three(1), best_of_three(total), total - first)
 
     @property
     def plan(self) -> PlanName:
@@ -150,19 +144,66 @@ class Guard:
         """See `ViewBuilder.effective_sigma`."""
         return ViewBuilder(self.defense).effective_sigma(height, width)
 
-    def classify(self, frame: Frame | Pixels, colour: Colour = "rgb") -> Verdict:
-        """The verdict on one frame.
+    @overload
+    def classify(self, frame: Frame | Pixels, colour: Colour = ...) -> Verdict: ...
+
+    @overload
+    def classify(
+        self,
+        frame: Frame | Pixels,
+        colour: Colour = ...,
+        *,
+        boxes: ArrayLike,
+        border: Border = ...,
+        fit: Fit | None = ...,
+    ) -> list[Verdict]: ...
+
+    def classify(
+        self,
+        frame: Frame | Pixels,
+        colour: Colour = "rgb",
+        *,
+        boxes: ArrayLike | None = None,
+        border: Border = "refuse",
+        fit: Fit | None = None,
+    ) -> Verdict | list[Verdict]:
+        """The verdict on one frame, or on each box of it.
+
+        A box's verdict is that of `classify(frame[y0:y1, x0:x1])`, without copying its pixels.
 
         Args:
             frame: a `Frame`, or `(H, W, 3)` uint8 pixels.
             colour: order of the channels of bare pixels; a `Frame` knows its own.
+            boxes: `(K, 4)` integers x0, y0, x1, y1 in pixels, half open.
+            border: `"refuse"` raises for a box that is empty, reaches beyond the frame or is too
+                small; `"clip"` cuts boxes at the frame's border and rejects as `bad_box` those of
+                which too little is left.
+            fit: how boxes become views, `"crop"` or `"stretch"` (see `Defense`); None as frames do.
+
+        Returns:
+            One verdict; with `boxes` a list of K, in their order.
 
         Raises:
-            FrameError: wrong shape, dtype or layout.
-            DefenseError: a frame size that the defence cannot serve.
-            GuardError: a frame size that this `frames` guard was not built for.
+            FrameError: wrong shape, dtype or layout of frame or boxes, or a box beyond the frame.
+            DefenseError: a size that the defence cannot serve, or an unknown fit.
+            GuardError: a frame size that this `frames` guard was not built for, or boxes for it.
         """
-        return self.classify_batch([frame], colour)[0]
+        if boxes is None:
+            if fit is not None or border != "refuse":
+                raise FrameError("border and fit are of boxes; give boxes, or leave them out")
+            return self.classify_batch([frame], colour)[0]
+        whole = as_frame(frame, colour)
+        runner = self._runner_for(fit)
+        crops = cut(whole, boxes, border, runner.builder)
+        rejected = bad_box(whole, len(self.defense.views), self.plan)
+        verdicts: list[Verdict] = []
+        for start in range(0, len(crops), _BOXES_AT_ONCE):
+            some = crops[start : start + _BOXES_AT_ONCE]
+            made = iter(self._verdicts([crop.frame for crop in some if crop.frame], runner))
+            verdicts += [
+                replace(next(made) if crop.frame else rejected, box=crop.box) for crop in some
+            ]
+        return verdicts
 
     def classify_batch(
         self, frames: Sequence[Frame | Pixels], colour: Colour = "rgb"
@@ -172,12 +213,35 @@ class Guard:
         Raises:
             FrameError, DefenseError, GuardError: as `classify`; no frame is classified then.
         """
-        if not frames:
-            return []
-        runner = self._runner
-        if runner is None:
+        return self._verdicts([as_frame(frame, colour) for frame in frames], self._open_runner())
+
+    def _open_runner(self) -> ViewRunner | WholeGraphRunner:
+        if self._runner is None:
             raise GuardError(f"the guard {self.path} was closed; load it again to classify")
-        checked = [_as_frame(frame, colour) for frame in frames]
+        return self._runner
+
+    def _runner_for(self, fit: Fit | None) -> ViewRunner:
+        """The runner of boxes: the guard's own, or one whose views are fitted the other way."""
+        runner = self._open_runner()
+        if not isinstance(runner, ViewRunner):
+            raise GuardError(
+                f"{self.path} is a frames guard, whose graph takes whole frames; for boxes export "
+                "the model with --input views"
+            )
+        if fit is None or fit == self.defense.fit:
+            return runner
+        defense = replace(self.defense, fit=fit)
+        if self._refitted is None:
+            builder = ViewBuilder(defense, threads=self.threads)
+            self._refitted = ViewRunner(builder, self._engine, defense.views)
+        return self._refitted
+
+    def _verdicts(
+        self, checked: Sequence[Frame], runner: ViewRunner | WholeGraphRunner
+    ) -> list[Verdict]:
+        """The verdicts on frames that were checked, in one batch."""
+        if not checked:
+            return []
         plan = self.plan
         times = Times()
         if plan == "cascade" and isinstance(runner, ViewRunner):
@@ -188,7 +252,7 @@ class Guard:
         outcomes = [self._decide(ballot) for ballot in ballots]
         if self._auto:
             for ballot in ballots:
-                self._auto.learn(_needed_more(ballot))
+                self._auto.learn(needed_more(ballot))
         now = time.monotonic()
         stages = StageTimes(
             times.views, times.inference, times.vote + (time.perf_counter() - started) * 1e3
@@ -244,24 +308,5 @@ class Guard:
 
     def close(self) -> None:
         """Releases the session and its threads; the guard cannot classify afterwards."""
-        self._runner = None
+        self._runner = self._refitted = None
         self._engine.close()
-
-
-def _as_frame(frame: Any, colour: Colour) -> Frame:
-    if isinstance(frame, Frame):
-        check_pixels(frame.pixels)
-        check_colour(frame.colour)
-        return frame
-    check_pixels(frame)
-    check_colour(colour)
-    return Frame(frame, colour)
-
-
-def _needed_more(ballot: Ballot) -> bool:
-    """Whether the first views of a cascade would have left this ballot open."""
-    first = ballot.views // 2 + 1
-    if not ballot.complete:
-        return len(ballot.view_labels) > first
-    labels = majority_vote(ballot.logits[None, :first], of=ballot.views).labels
-    return bool(labels[0] == REJECTED)

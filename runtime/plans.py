@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blurvote.runtime.decision import Ballot, can_still_change
+from blurvote.runtime.defense import Defense
 from blurvote.runtime.engine import Engine
 from blurvote.runtime.frame import Frame
 from blurvote.runtime.views import ViewBuilder
-from blurvote.runtime.vote import majority_vote
+from blurvote.runtime.vote import REJECTED, majority_vote
 
-__all__ = ["AutoPlan", "Plan", "PlanName", "Times", "ViewRunner"]
+__all__ = ["AutoPlan", "Plan", "PlanName", "Times", "ViewRunner", "needed_more"]
 
 PlanName = Literal["batched", "cascade"]
 Plan = Literal["auto", "batched", "cascade"]
@@ -114,6 +115,15 @@ class ViewRunner:
         return ballots
 
 
+def needed_more(ballot: Ballot) -> bool:
+    """Whether the first views of a cascade would have left this ballot open."""
+    first = ballot.views // 2 + 1
+    if not ballot.complete:
+        return len(ballot.view_labels) > first
+    labels = majority_vote(ballot.logits[None, :first], of=ballot.views).labels
+    return bool(labels[0] == REJECTED)
+
+
 class AutoPlan:
     """Chooses between `batched` and `cascade` by what they cost here.
 
@@ -134,6 +144,26 @@ class AutoPlan:
         self.first_ms, self.one_ms, self.all_ms = first_ms, one_ms, all_ms
         self.rest = rest
         self.rate = self.PRIOR_RATE
+
+    @classmethod
+    def measured(cls, engine: Engine, defense: Defense) -> AutoPlan:
+        """Times the session on the batch sizes of both plans."""
+        total = len(defense.views)
+        first = total // 2 + 1
+        # Not zeros: what a network is fed can change its speed (denormals, power).
+        random = np.random.default_rng(0)
+        views = random.standard_normal((total, 3, *defense.crop), np.float32)
+
+        def best_of_three(count: int) -> float:
+            times = []
+            for repeat in range(4):  # the first warms up
+                started = time.perf_counter()
+                engine.run(views[:count], ["logits"])
+                if repeat:
+                    times.append((time.perf_counter() - started) * 1e3)
+            return min(times)
+
+        return cls(best_of_three(first), best_of_three(1), best_of_three(total), total - first)
 
     @property
     def cascade_ms(self) -> float:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 __all__ = ["Reason", "StageTimes", "Verdict"]
 
-Reason = Literal["no_majority", "low_confidence", "invalid_views"]
+Reason = Literal["no_majority", "low_confidence", "invalid_views", "bad_box"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ class Verdict:
         label: class index, or -1 when the frame is rejected.
         name: the label's class name; None when rejected or when the guard has no names.
         reason: None when accepted, else `no_majority`, `low_confidence` (below the threshold of
-            the decision `mean`) or `invalid_views` (half or more of the views cast no vote).
+            the decision `mean`), `invalid_views` (half or more of the views cast no vote) or
+            `bad_box` (a box that leaves nothing, or too little, of the frame to classify).
         confidence: softmax of the label in [0, 1], averaged over the first two views that voted
             for it (over all views for the decision `mean`); None when there is no label to ask for.
         count: views that voted for the winning label; None where not all views were run.
@@ -47,6 +48,8 @@ class Verdict:
         stage_ms: where the time went.
         source, sequence: where the frame came from, see `Frame`.
         age_ms: time from the frame's capture to this verdict, in milliseconds.
+        box: what part of the frame this is about, x0, y0, x1, y1 in pixels, half open; None for
+            the whole frame.
     """
 
     label: int
@@ -60,6 +63,7 @@ class Verdict:
     source: str
     sequence: int
     age_ms: float
+    box: tuple[int, int, int, int] | None = None
 
     @property
     def accepted(self) -> bool:
