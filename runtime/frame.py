@@ -42,11 +42,10 @@ def as_frame(frame: Any, colour: Colour = "rgb") -> Frame:
     Raises:
         FrameError: as `check_pixels` and `check_colour`.
     """
-    if not isinstance(frame, Frame):
-        frame = Frame(frame, colour)
-    check_pixels(frame.pixels)
-    check_colour(frame.colour)
-    return frame
+    checked = frame if isinstance(frame, Frame) else Frame(frame, colour)
+    check_pixels(checked.pixels)
+    check_colour(checked.colour)
+    return checked
 
 
 def check_colour(colour: str) -> None:
