@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -170,3 +171,9 @@ def test_a_closed_guard_takes_no_boxes(make_guard: MakeGuard, scene: np.ndarray)
         guard.classify(scene, boxes=drawn(2), fit="stretch")
     with pytest.raises(GuardError, match="closed"):
         guard.classify(scene, boxes=drawn(2), fit="stretch")
+
+
+def test_a_guard_of_whole_frames_takes_no_boxes() -> None:
+    path = Path(str(files("blurvote.runtime.demo") / "signs_frames.onnx"))
+    with pytest.raises(GuardError, match=r"takes whole frames; .* export .* --input views"):
+        Guard(path, provider="cpu").classify(np.zeros((48, 64, 3), np.uint8), boxes=[[0, 0, 9, 9]])
