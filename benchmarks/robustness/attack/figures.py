@@ -211,7 +211,7 @@ def _against_steps(rows: Sequence[Row]) -> Any:
 
 
 def _compared(guards: Mapping[str, Sequence[Row]]) -> Any:
-    """Three panels: success, average change per pixel, pixels changed; a group per attack."""
+    """A panel per measure: success, change per pixel, pixels beyond each of the two thresholds."""
     last = {guard: {row.case: row for row in last_rows(rows)} for guard, rows in guards.items()}
     every = [row for rows in last.values() for row in rows.values() if row.attack != "none"]
     first = list({row.case: row for row in every}.values())  # a row for each name
@@ -220,12 +220,13 @@ def _compared(guards: Mapping[str, Sequence[Row]]) -> Any:
     if not names:
         return None
     height = 1.8 + len(names) * (0.15 + 0.17 * len(guards))
-    figure, axes = new_figure("Which is harder to fool?", max(4.0, height), 3, sharey=True)
-    # The source counts from 10 % on grey pictures, 1 % on coloured ones; the table has both.
+    figure, axes = new_figure("Which is harder to fool?", max(4.0, height), 4, sharey=True)
+    # The source counts from 10 % on grey pictures, from 1 % on coloured ones.
     panels: tuple[tuple[str, Callable[[Row], float]], ...] = (
         ("wrong, accepted, %", lambda row: 100 * row.fooled.value),
         ("change per pixel", lambda row: row.per_pixel),
         ("pixels > 1 %, %", lambda row: 100 * row.changed_1),
+        ("pixels > 10 %, %", lambda row: 100 * row.changed_10),
     )
     bar = 0.8 / len(guards)
     for axis, (title, value) in zip(axes, panels, strict=True):
