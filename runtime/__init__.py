@@ -21,8 +21,10 @@ from blurvote.runtime.errors import (
     ParityError,
     PlanError,
     ProviderError,
+    SettingsError,
     SinkError,
     SourceError,
+    StreamLostError,
 )
 from blurvote.runtime.frame import Frame
 from blurvote.runtime.guard import Guard
@@ -44,9 +46,11 @@ __all__ = [
     "ParityError",
     "PlanError",
     "ProviderError",
+    "SettingsError",
     "SinkError",
     "SourceError",
     "StageTimes",
+    "StreamLostError",
     "Verdict",
     "ViewBuilder",
     "Votes",

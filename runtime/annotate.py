@@ -11,7 +11,7 @@ from blurvote.runtime.frame import Frame
 from blurvote.runtime.text import put_text
 from blurvote.runtime.verdict import Verdict
 
-__all__ = ["annotate", "label_name"]
+__all__ = ["annotate", "label_name", "view_pixels"]
 
 GREEN, RED, GREY, WHITE = (80, 175, 76), (54, 67, 244), (150, 150, 150), (255, 255, 255)  # BGR
 
@@ -54,3 +54,12 @@ def annotate(
 def label_name(label: int, labels: tuple[str, ...]) -> str:
     """The class name, or `class N` where the guard has none."""
     return labels[label] if 0 <= label < len(labels) else f"class {label}"
+
+
+def view_pixels(
+    view: NDArray[np.float32], mean: tuple[float, ...], std: tuple[float, ...]
+) -> NDArray[np.uint8]:
+    """A normalised `(3, H, W)` RGB view as `(H, W, 3)` uint8 BGR."""
+    rgb = view.transpose(1, 2, 0) * np.asarray(std, np.float32) + np.asarray(mean, np.float32)
+    pixels: NDArray[np.uint8] = (rgb[..., ::-1] * 255).round().clip(0, 255).astype(np.uint8)
+    return pixels

@@ -6,7 +6,6 @@ and the blur is reflected at the box as it would be at a frame of that size.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,12 +13,9 @@ import numpy as np
 
 from blurvote.runtime.errors import DefenseError, FrameError
 from blurvote.runtime.frame import Frame
-from blurvote.runtime.plans import PlanName
-from blurvote.runtime.verdict import StageTimes, Verdict
 from blurvote.runtime.views import ViewBuilder
-from blurvote.runtime.vote import REJECTED
 
-__all__ = ["Border", "Box", "Crop", "bad_box", "cut"]
+__all__ = ["Border", "Box", "Crop", "cut"]
 
 Border = Literal["refuse", "clip"]
 Box = tuple[int, int, int, int]
@@ -73,23 +69,6 @@ def cut(frame: Frame, boxes: Any, border: Border, builder: ViewBuilder) -> list[
         else:
             crops.append(Crop(inside, _cut(frame, inside, n, border, builder)))
     return crops
-
-
-def bad_box(frame: Frame, views: int, plan: PlanName) -> Verdict:
-    """The verdict on a box that cannot be classified; `views` is how many the decision uses."""
-    return Verdict(
-        label=REJECTED,
-        name=None,
-        reason="bad_box",
-        confidence=None,
-        count=None,
-        view_labels=(None,) * views,
-        plan=plan,
-        stage_ms=StageTimes(0.0, 0.0, 0.0),
-        source=frame.source,
-        sequence=frame.sequence,
-        age_ms=(time.monotonic() - frame.captured_at) * 1e3,
-    )
 
 
 def _cut(frame: Frame, box: Box, n: int, border: Border, builder: ViewBuilder) -> Frame | None:

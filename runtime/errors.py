@@ -9,7 +9,9 @@
     +-- ProviderError     the provider asked for is not there, or is not what runs
     +-- PlanError         a plan that the guard or its decision cannot run (ValueError)
     +-- SourceError       a picture, video or camera that cannot be read
+    |   +-- StreamLostError   a live stream that broke off
     +-- SinkError         an output that cannot be written
+    +-- SettingsError     a config file or setting that cannot be (ValueError)
     +-- ExportError       a model that cannot be turned into a guard
         +-- ParityError   the guard would not compute what its model computes
 
@@ -28,8 +30,10 @@ __all__ = [
     "ParityError",
     "PlanError",
     "ProviderError",
+    "SettingsError",
     "SinkError",
     "SourceError",
+    "StreamLostError",
 ]
 
 
@@ -61,8 +65,16 @@ class SourceError(BlurvoteError):
     """A picture, video or camera that cannot be opened or read."""
 
 
+class StreamLostError(SourceError):
+    """A live stream that broke off; opening it again may help."""
+
+
 class SinkError(BlurvoteError):
     """An output that cannot be opened or written."""
+
+
+class SettingsError(BlurvoteError, ValueError):
+    """A setting of a pipeline that cannot be, or a config file that cannot be read."""
 
 
 class ExportError(BlurvoteError):

@@ -12,7 +12,7 @@ from typing import Literal, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from blurvote.runtime.boxes import Border, bad_box, cut
+from blurvote.runtime.boxes import Border, cut
 from blurvote.runtime.decision import (
     Ballot,
     Outcome,
@@ -195,7 +195,7 @@ class Guard:
         whole = as_frame(frame, colour)
         runner = self._runner_for(fit)
         crops = cut(whole, boxes, border, runner.builder)
-        rejected = bad_box(whole, len(self.defense.views), self.plan)
+        rejected = Verdict.without_inference(whole, "bad_box", len(self.defense.views), self.plan)
         verdicts: list[Verdict] = []
         for start in range(0, len(crops), _BOXES_AT_ONCE):
             some = crops[start : start + _BOXES_AT_ONCE]

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from blurvote.runtime.frame import Frame
 
 __all__ = ["Reason", "StageTimes", "Verdict"]
 
-Reason = Literal["no_majority", "low_confidence", "invalid_views", "bad_box"]
+Reason = Literal[
+    "no_majority", "low_confidence", "invalid_views", "bad_box", "bad_frame", "stale_frame"
+]
 
 
 @dataclass(frozen=True)
@@ -38,8 +44,10 @@ class Verdict:
         label: class index, or -1 when the frame is rejected.
         name: the label's class name; None when rejected or when the guard has no names.
         reason: None when accepted, else `no_majority`, `low_confidence` (below the threshold of
-            the decision `mean`), `invalid_views` (half or more of the views cast no vote) or
-            `bad_box` (a box that leaves nothing, or too little, of the frame to classify).
+            the decision `mean`), `invalid_views` (half or more of the views cast no vote),
+            `bad_box` (a box that leaves nothing, or too little, of the frame to classify); from a
+            pipeline also `bad_frame` (blank, corrupt, or of a size that cannot be served) and
+            `stale_frame` (too old, or of a picture that has stood still for too long).
         confidence: softmax of the label in [0, 1], averaged over the first two views that voted
             for it (over all views for the decision `mean`); None when there is no label to ask for.
         count: views that voted for the winning label; None where not all views were run.
@@ -64,6 +72,25 @@ class Verdict:
     sequence: int
     age_ms: float
     box: tuple[int, int, int, int] | None = None
+
+    @classmethod
+    def without_inference(
+        cls, frame: Frame, reason: Reason, views: int, plan: Literal["batched", "cascade"]
+    ) -> Verdict:
+        """The rejection of a frame that was not put to the guard; `views` is how many it has."""
+        return cls(
+            label=-1,
+            name=None,
+            reason=reason,
+            confidence=None,
+            count=None,
+            view_labels=(None,) * views,
+            plan=plan,
+            stage_ms=StageTimes(0.0, 0.0, 0.0),
+            source=frame.source,
+            sequence=frame.sequence,
+            age_ms=(time.monotonic() - frame.captured_at) * 1e3,
+        )
 
     @property
     def accepted(self) -> bool:

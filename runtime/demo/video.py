@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from blurvote.runtime.annotate import view_pixels
 from blurvote.runtime.defense import Defense
 from blurvote.runtime.demo.experiment import Level, noisy
 from blurvote.runtime.demo.palette import (
@@ -21,7 +22,7 @@ from blurvote.runtime.demo.palette import (
     strip,
 )
 from blurvote.runtime.demo.scenes import ClipFrame
-from blurvote.runtime.sinks import VideoSink
+from blurvote.runtime.sinks.writers import VideoFileWriter
 from blurvote.runtime.text import put_text
 from blurvote.runtime.views import ViewBuilder
 
@@ -56,7 +57,7 @@ def write_video(
     clean = np.array([level.votes for level in levels])[shown, at, 0]
     guarded = np.array([level.verdicts for level in levels])[shown, at]
     builder = ViewBuilder(defense)
-    sink = VideoSink(path, frames_per_second)
+    sink = VideoFileWriter(path, lambda: frames_per_second)
     for n, frame in enumerate(clip):
         level = levels[shown[n]]
         pixels = noisy(frame, n, level.sigma)
@@ -93,7 +94,8 @@ def _panel(
     say(picture, "the three views and their votes", (PANEL_X, 190))
     for k, view in enumerate(views):
         x = PANEL_X + k * (THUMB + 14)
-        thumb = cv2.resize(_pixels(view, defense), (THUMB, THUMB), interpolation=cv2.INTER_AREA)
+        pixels = view_pixels(view, defense.mean, defense.std)
+        thumb = cv2.resize(pixels, (THUMB, THUMB), interpolation=cv2.INTER_AREA)
         vote = int(level.votes[n, k])
         fill(picture, (x - 3, 197, x + THUMB + 3, 203 + THUMB), answer_colour(vote, truth))
         picture[200 : 200 + THUMB, x : x + THUMB] = thumb
@@ -141,11 +143,3 @@ def _timeline(
         x = x0 + width * shown.index(k) // len(truth)
         cv2.line(picture, (x, 428), (x, 482), GREY, 1)
         say(picture, f"sigma {level.sigma:g}" if level.sigma else "no noise", (x + 4, 500), 14)
-
-
-def _pixels(view: NDArray[np.float32], defense: Defense) -> NDArray[np.uint8]:
-    """A normalised (3, h, w) view as a BGR picture again."""
-    std, mean = (np.array(values, np.float32) for values in (defense.std, defense.mean))
-    rgb = view.transpose(1, 2, 0) * std + mean
-    bytes_: NDArray[np.uint8] = (rgb[..., ::-1] * 255).round().clip(0, 255).astype(np.uint8)
-    return bytes_

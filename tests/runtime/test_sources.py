@@ -412,6 +412,9 @@ class FakeCapture:
     def get(self, _: int) -> float:
         return 0.0
 
+    def set(self, number: int, value: float) -> bool:
+        return True
+
     def read(self) -> tuple[bool, np.ndarray | None]:
         self.left -= 1
         return (True, frame(self.left)) if self.left >= 0 else (False, None)
@@ -433,7 +436,7 @@ def test_a_camera_that_dies(monkeypatch: pytest.MonkeyPatch) -> None:
     assert refusal(source.read) == "camera:3 delivers no more frames after 2"
     assert source.read() is None
     source.close()
-    assert source._capture.released
+    assert source._capture._capture.released
 
 
 @pytest.mark.parametrize("index", [3, 99, 100, 2**31, 10**20])
