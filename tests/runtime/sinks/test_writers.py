@@ -1,4 +1,4 @@
-"""Sinks: what is written can be read back, and nothing of the user's is lost on the way."""
+"""Writers of pictures: what is written can be read back, and nothing of the user's is lost."""
 
 from __future__ import annotations
 
@@ -14,32 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blurvote.runtime import SinkError
-from blurvote.runtime.sinks import CODECS, FolderSink, VideoSink, _fit, open_sink
-
-
-def picture(height: int = 48, width: int = 64, shade: int = 200) -> np.ndarray:
-    """A (height, width, 3) uint8 BGR picture of one shade of red."""
-    pixels = np.zeros((height, width, 3), np.uint8)
-    pixels[..., 2] = shade
-    return pixels
-
-
-def frames_of(path: Path) -> list[np.ndarray]:
-    capture = cv2.VideoCapture(str(path))
-    frames = []
-    while True:
-        ok, pixels = capture.read()
-        if not ok:
-            return frames
-        frames.append(pixels)
-
-
-def refusal(act: Any) -> str:
-    with pytest.raises(SinkError) as caught:
-        act()
-    return str(caught.value)
-
+from blurvote.runtime.sinks import CODECS, FolderWriter, VideoFileWriter
+from blurvote.runtime.sinks.fitting import fit
+from tests.runtime.sinks.material import frames_of, picture, rate, refusal
 
 # ---- videos ----
 
@@ -48,8 +25,7 @@ def refusal(act: Any) -> str:
 @pytest.mark.parametrize(("height", "width"), [(48, 64), (47, 63), (47, 64), (33, 101)])
 def test_a_video_is_read_back(tmp_path: Path, suffix: str, height: int, width: int) -> None:
     path = tmp_path / f"new folder/out{suffix.upper()}"
-    sink = open_sink(str(path), 12.5)
-    assert isinstance(sink, VideoSink)
+    sink = VideoFileWriter(str(path), rate(12.5))
     for shade in range(100, 250, 25):
         sink.write(picture(height, width, shade), "any")
     sink.close()
@@ -66,7 +42,7 @@ def test_a_video_is_read_back(tmp_path: Path, suffix: str, height: int, width: i
 
 def test_other_sizes_are_fitted_into_the_first(tmp_path: Path) -> None:
     path = tmp_path / "out.avi"
-    sink = open_sink(str(path), 10)
+    sink = VideoFileWriter(str(path), rate(10))
     for size in ((48, 64), (24, 32), (200, 64), (48, 640), (1, 1)):
         sink.write(picture(*size), "any")
     sink.close()
@@ -93,7 +69,7 @@ SIDE = st.integers(1, 90)
 def test_fitting_keeps_the_shape_of_things(
     height: int, width: int, to_height: int, to_width: int
 ) -> None:
-    fitted = _fit(picture(height, width), (to_width, to_height))
+    fitted = fit(picture(height, width), (to_width, to_height))
     assert fitted.shape == (to_height, to_width, 3)
     rows, columns = fitted[..., 2].any(axis=1).sum(), fitted[..., 2].any(axis=0).sum()
     scale = min(to_height / height, to_width / width)
@@ -101,15 +77,6 @@ def test_fitting_keeps_the_shape_of_things(
         scale = 1  # only made even: not worth blurring
     assert abs(rows - max(1, height * scale)) <= 1
     assert abs(columns - max(1, width * scale)) <= 1
-
-
-@pytest.mark.parametrize("suffix", [".webm", ".mpg", ".ts"])
-def test_videos_that_cannot_be_written(tmp_path: Path, suffix: str) -> None:
-    path = str(tmp_path / f"out{suffix}")
-    assert refusal(lambda: open_sink(path, 10)) == (
-        f"{path} is a {suffix} video, which cannot be written; use .mp4, .mov, .m4v, .avi, .mkv "
-        "or a folder"
-    )
 
 
 def test_a_video_that_the_encoder_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,7 +92,7 @@ def test_a_video_that_the_encoder_refuses(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(cv2, "VideoWriter", Closed)
     path = tmp_path / "out.mp4"
     path.write_bytes(b"mine")
-    sink = open_sink(str(path), 10)
+    sink = VideoFileWriter(str(path), rate(10))
     assert refusal(lambda: sink.write(picture(), "any")) == (
         f"{path} cannot be written as a mp4v video: the folder is not writable, or this OpenCV "
         "lacks the encoder (then use .avi, or a folder)"
@@ -137,9 +104,9 @@ def test_a_video_that_the_encoder_refuses(tmp_path: Path, monkeypatch: pytest.Mo
 def test_an_earlier_video_is_replaced_only_by_a_whole_one(tmp_path: Path) -> None:
     path = tmp_path / "out.avi"
     path.write_bytes(b"mine")
-    open_sink(str(path), 10).close()
+    VideoFileWriter(str(path), rate(10)).close()
     assert path.read_bytes() == b"mine"
-    sink = open_sink(str(path), 10)
+    sink = VideoFileWriter(str(path), rate(10))
     sink.write(picture(), "any")
     assert path.read_bytes() == b"mine"
     sink.close()
@@ -150,7 +117,7 @@ def test_an_earlier_video_is_replaced_only_by_a_whole_one(tmp_path: Path) -> Non
 def test_a_video_whose_place_is_taken_by_a_folder(tmp_path: Path) -> None:
     path = tmp_path / "out.avi"
     path.mkdir()
-    sink = open_sink(str(path), 10)
+    sink = VideoFileWriter(str(path), rate(10))
     sink.write(picture(), "any")
     assert refusal(sink.close) == (
         f"{path} cannot be written: Is a directory; the video is {tmp_path / 'out.part.avi'}"
@@ -162,8 +129,8 @@ def test_a_video_whose_place_is_taken_by_a_folder(tmp_path: Path) -> None:
 
 
 def test_pictures_are_numbered_and_named(tmp_path: Path) -> None:
-    sink = open_sink(str(tmp_path / "deep/er"), 10)
-    assert isinstance(sink, FolderSink)
+    sink = FolderWriter(str(tmp_path / "deep/er"))
+    assert isinstance(sink, FolderWriter)
     for name in ("a/b/cat.png", "cat.png", "camera:0", "", "x" * 300, "ü" * 100 + ".png"):
         sink.write(picture(), name)
     sink.close()
@@ -185,9 +152,12 @@ def test_pictures_are_numbered_and_named(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_made(tmp_path: Path, name: str) -> None:
     (tmp_path / "taken").write_text("a file")
     path = tmp_path / name
-    said = refusal(lambda: open_sink(str(path), 10))
+    video = name.endswith(".avi")
+    said = refusal(
+        lambda: VideoFileWriter(str(path), rate(10)) if video else FolderWriter(str(path))
+    )
     reason = "File exists" if name != "taken/below" else "Not a directory"
-    what = "cannot be written" if name.endswith(".avi") else "cannot be made a folder"
+    what = "cannot be written" if video else "cannot be made a folder"
     assert said == f"{path} {what}: {reason}"
 
 
@@ -202,13 +172,29 @@ def test_a_picture_that_cannot_be_written(
 
     earlier = tmp_path / "000000_cat.jpg"
     earlier.write_bytes(b"mine")
-    sink = open_sink(str(tmp_path), 10)
+    sink = FolderWriter(str(tmp_path))
     monkeypatch.setattr(Path, "write_bytes", fail)
     assert refusal(lambda: sink.write(picture(), "cat.png")) == (
         f"{earlier} cannot be written: No luck"
     )
     assert [path.name for path in tmp_path.iterdir()] == [earlier.name]
     assert earlier.read_bytes() == b"mine"
+
+
+def test_only_so_many_pictures_are_kept(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.jpg"
+    mine.write_bytes(b"mine")
+    sink = FolderWriter(str(tmp_path), keep=3)
+    for _ in range(5):
+        sink.write(picture(), "cat.png")
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["000002_cat.jpg", "000003_cat.jpg", "000004_cat.jpg", "mine.jpg"]
+    (tmp_path / "000003_cat.jpg").unlink()
+    again = FolderWriter(str(tmp_path), keep=2)  # numbers go on, those of before count
+    for _ in range(2):
+        again.write(picture(), "dog.png")
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["000005_dog.jpg", "000006_dog.jpg", "mine.jpg"]
 
 
 # ---- a full disk ----
@@ -218,9 +204,10 @@ WRITE_A_LOT = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 import numpy as np
-from blurvote.runtime.sinks import open_sink
+from blurvote.runtime.sinks import FolderWriter, VideoFileWriter
 noise = np.random.default_rng(0)
-sink = open_sink(sys.argv[1], 10)
+name = sys.argv[1]
+sink = FolderWriter(name) if name.endswith("folder") else VideoFileWriter(name, lambda: 10)
 try:
     for _ in range(40):
         sink.write(noise.integers(0, 256, (96, 128, 3), dtype=np.uint8), "cat.png")
