@@ -1,0 +1,1 @@
+"""`blurvote alarm`: how often the alarm errs, and how soon it comes, on a guard and a video."""
