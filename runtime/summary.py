@@ -12,6 +12,7 @@ from blurvote.runtime.verdict import Verdict
 __all__ = ["Summary"]
 
 _KEPT = 10_000  # most recent frames that percentiles are taken over
+_STAGES = ("wait", "views", "inference", "vote", "total")
 
 
 class Summary:
@@ -20,13 +21,17 @@ class Summary:
     def __init__(self) -> None:
         self.frames = self.accepted = self.broken = 0
         self._compared = self._disagreed = 0
-        self._times = np.zeros((_KEPT, 4))
+        self._times = np.zeros((_KEPT, len(_STAGES)))
+        self._timed = 0
         self._started = time.perf_counter()
 
-    def add(self, verdict: Verdict) -> None:
-        """Takes in one verdict."""
-        stage = verdict.stage_ms
-        self._times[self.frames % _KEPT] = stage.views, stage.inference, stage.vote, stage.total
+    def add(self, verdict: Verdict, wait_ms: float = 0.0) -> None:
+        """Takes in one verdict, and how long its frame waited for the guard."""
+        if verdict.reason not in ("bad_frame", "stale_frame"):  # those took no time
+            stage = verdict.stage_ms
+            row = self._times[self._timed % _KEPT]
+            row[:] = wait_ms, stage.views, stage.inference, stage.vote, stage.total
+            self._timed += 1
         self.frames += 1
         self.accepted += verdict.accepted
         if verdict.disagreement is not None:
@@ -40,12 +45,6 @@ class Summary:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values: counts, rates in [0, 1], percentiles of milliseconds per stage."""
-        stages = {}
-        if self.frames:
-            times = self._times[: min(self.frames, _KEPT)]
-            for k, name in enumerate(("views", "inference", "vote", "total")):
-                p50, p90, p99 = np.percentile(times[:, k], (50, 90, 99))
-                stages[name] = {"p50": p50, "p90": p90, "p99": p99}
         return {
             "frames": self.frames,
             "accepted": self.accepted,
@@ -53,11 +52,24 @@ class Summary:
             "broken": self.broken,
             "disagreement_rate": self._disagreed / self._compared if self._compared else None,
             "frames_per_second": self.frames_per_second,
-            "stage_ms": stages,
+            "stage_ms": self.stage_ms(),
         }
 
-    def lines(self) -> list[str]:
-        """The same for people."""
+    def stage_ms(self) -> dict[str, dict[str, float]]:
+        """Percentiles of the newest verdicts' milliseconds: waiting for the guard, its stages, and
+        the sum of those.
+        """
+        rows = self._times[: min(self._timed, _KEPT)]
+        if not len(rows):
+            return {}
+        percentiles = np.percentile(rows, (50, 90, 99), axis=0)
+        return {
+            stage: {"p50": float(p50), "p90": float(p90), "p99": float(p99)}
+            for stage, (p50, p90, p99) in zip(_STAGES, percentiles.T, strict=True)
+        }
+
+    def lines(self, live: bool = False) -> list[str]:
+        """The same for people; how long frames waited for the guard only if they came live."""
         values = self.to_dict()
         text = (
             f"{values['frames']} frames: {values['accepted']} accepted, "
@@ -69,6 +81,8 @@ class Summary:
             text += f"; {self.broken} inputs could not be read"
         lines = [text]
         for name, p in values["stage_ms"].items():
+            if name == "wait" and not live:  # a file's frames are read ahead, for want of work
+                continue
             lines.append(
                 f"  {name:<10} p50 {p['p50']:8.2f} ms   p90 {p['p90']:8.2f} ms   "
                 f"p99 {p['p99']:8.2f} ms"

@@ -1,0 +1,67 @@
+"""Turns waiting frames into observations: one inference for all that deserve one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from blurvote.runtime.errors import BlurvoteError
+from blurvote.runtime.guard import Guard
+from blurvote.runtime.observation import Observation
+from blurvote.runtime.pipeline.camera import Camera
+from blurvote.runtime.pipeline.mailbox import Waiting
+from blurvote.runtime.summary import Summary
+from blurvote.runtime.verdict import Reason, Verdict
+
+__all__ = ["Judge"]
+
+
+class Judge:
+    """A guard for frames of several cameras, of which some may be unfit.
+
+    Attributes:
+        summary: of all verdicts so far.
+    """
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+        self.summary = Summary()
+
+    def judge(self, batch: Sequence[tuple[Camera, Waiting]]) -> list[Observation]:
+        """One observation per frame, in their order.
+
+        Frames with a flaw or beyond their camera's age limit are rejected without inference. One
+        that the guard cannot serve is rejected as `bad_frame`, and costs the others nothing.
+        """
+        taken_at = time.monotonic()
+        flaws = [_flaw(camera, waiting, taken_at) for camera, waiting in batch]
+        fit = [pair for pair, flaw in zip(batch, flaws, strict=True) if flaw is None]
+        made = iter(self._verdicts(fit))
+        observations = []
+        for (camera, waiting), flaw in zip(batch, flaws, strict=True):
+            verdict = next(made) if flaw is None else self._rejection(waiting, flaw)
+            self.summary.add(verdict, (taken_at - waiting.since) * 1e3)
+            observations.append(camera.observe(waiting, verdict))
+        return observations
+
+    def _verdicts(self, batch: Sequence[tuple[Camera, Waiting]]) -> list[Verdict]:
+        try:
+            return self._guard.classify_batch([waiting.frame for _, waiting in batch])
+        except BlurvoteError as error:
+            if len(batch) > 1:
+                return [self._verdicts([pair])[0] for pair in batch]
+            ((camera, waiting),) = batch
+            camera.broke(error)
+            return [self._rejection(waiting, "bad_frame")]
+
+    def _rejection(self, waiting: Waiting, reason: Reason) -> Verdict:
+        guard = self._guard
+        views = len(guard.defense.views)
+        return Verdict.without_inference(waiting.frame, reason, views, guard.plan)
+
+
+def _flaw(camera: Camera, waiting: Waiting, now: float) -> Reason | None:
+    limit = camera.settings.max_age_s
+    if waiting.flaw is None and camera.live and limit and now - waiting.frame.captured_at > limit:
+        return "stale_frame"
+    return waiting.flaw
