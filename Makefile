@@ -14,7 +14,7 @@ SOURCES := $(shell find runtime export benchmarks cpp_ext -type f -not -name '*.
 demo: $(VENV)/.installed
 	$(BIN)/blurvote demo --out demo-output
 
-test: $(VENV)/.test-deps $(VENV)/.installed
+test: $(VENV)/.test-deps $(VENV)/.gst-deps $(VENV)/.installed
 	$(MAKE) --no-print-directory lint types cpp-test sanitize pytest
 
 $(BIN)/uv:
@@ -34,12 +34,18 @@ $(VENV)/.test-deps: requirements/test.txt | $(BIN)/uv
 	$(UV) -r requirements/test.txt
 	@touch $@ $(VENV)/.demo-deps
 
+# PyGObject has no wheels; without the headers it is built from, tests of GStreamer skip.
+$(VENV)/.gst-deps: requirements/gst.txt $(VENV)/.test-deps
+	@if pkg-config --exists gobject-introspection-1.0 cairo 2>/dev/null; then $(UV) -r requirements/gst.txt; \
+	else echo "no GStreamer tests: they need Debian's libgirepository1.0-dev and libcairo2-dev (see .ci/run)"; fi
+	@touch $@
+
 $(VENV)/.installed: $(SOURCES) | $(VENV)/.demo-deps
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(UV) --no-build-isolation --no-deps --reinstall .
 	@touch $@
 
 # For work on blurvote itself: Python files are used in place; C++ needs `make develop` again.
-develop: $(VENV)/.test-deps
+develop: $(VENV)/.test-deps $(VENV)/.gst-deps
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(UV) --no-build-isolation --no-deps --reinstall --editable .
 	@rm -f $(VENV)/.installed
 
@@ -77,7 +83,7 @@ bench: $(VENV)/.test-deps $(VENV)/.installed
 
 # Resolves the dependencies for every supported Python at once and rewrites the pins.
 pins: | $(BIN)/uv
-	for set in demo test; do $(BIN)/uv pip compile --quiet --universal --python-version 3.10 \
+	for set in demo test gst; do $(BIN)/uv pip compile --quiet --universal --python-version 3.10 \
 	  --no-header --no-annotate requirements/$$set.in -o requirements/$$set.txt || exit 1; done
 
 clean:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from importlib.metadata import entry_points, version
 
 from blurvote.runtime.command import Command
-from blurvote.runtime.commands import demo, doctor, info, run
+from blurvote.runtime.commands import demo, doctor, info, run, service
 from blurvote.runtime.errors import BlurvoteError
 
 __all__ = ["main"]
@@ -51,12 +51,12 @@ def _dispatch(argv: Sequence[str] | None, args: argparse.Namespace) -> int:
     parser, commands = _parser()
     try:
         parser.parse_args(argv, args)
+        if args.command is None:
+            parser.print_help()
+            return USAGE_ERROR
+        return commands[args.command].run(args)
     except SystemExit as stop:  # --help, --version or a usage error; argparse has printed it
         return int(stop.code or 0)
-    if args.command is None:
-        parser.print_help()
-        return USAGE_ERROR
-    return commands[args.command].run(args)
 
 
 def _message(error: BlurvoteError | OSError) -> str:
@@ -100,7 +100,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, Command]]:
     return parser, commands
 
 
-_BUILT_IN = (demo.COMMAND, run.COMMAND, info.COMMAND, doctor.COMMAND)
+_BUILT_IN = (demo.COMMAND, run.COMMAND, service.COMMAND, info.COMMAND, doctor.COMMAND)
 
 
 def _plugged_in() -> list[Command]:

@@ -1,248 +1,278 @@
-"""`blurvote run`: a guard on pictures, videos or a camera."""
+"""`blurvote run`: a guard on pictures, videos and cameras, once or for weeks."""
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import signal
 import sys
-from collections.abc import Iterator
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from blurvote.runtime.command import Command, positive_int
-from blurvote.runtime.errors import BlurvoteError, PlanError, SourceError
+from blurvote.runtime.command import Command, positive_float, positive_int
+from blurvote.runtime.errors import PlanError, SettingsError
 
 if TYPE_CHECKING:
-    from types import FrameType
-
-    from blurvote.runtime.frame import Frame
-    from blurvote.runtime.guard import Guard
-    from blurvote.runtime.sinks import Sink
-    from blurvote.runtime.sources import Source
-    from blurvote.runtime.verdict import Verdict
+    from blurvote.runtime.pipeline.backlog import Item
+    from blurvote.runtime.pipeline.pipeline import Pipeline
+    from blurvote.runtime.pipeline.settings import Smoothing
+    from blurvote.runtime.service.settings import GuardSettings, RunSettings
 
 __all__ = ["COMMAND"]
 
 INPUT_BROKEN = 1
 INTERRUPTED = 130
-STILLS_PER_SECOND = 10  # of a video made from pictures
+SOURCES = (
+    "picture, folder, glob, video file, - for picture paths on stdin; camera: number, "
+    "v4l2:///dev/video0, csi://0, rtsp://..., http://..., gst:PIPELINE, synthetic:"
+)
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("guard", help="guard file, written by blurvote export")
     parser.add_argument(
-        "sources",
-        nargs="+",
-        metavar="SOURCE",
-        help="picture, folder, glob, video file, camera number, or - for picture paths on stdin",
+        "guard", nargs="?", help="guard file, written by blurvote export (unless --config names it)"
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object per line on stdout")
-    parser.add_argument(
-        "--out", metavar="PATH", help="write annotated frames to a video (.mp4, .avi) or a folder"
+    parser.add_argument("sources", nargs="*", metavar="SOURCE", help=SOURCES)
+    _configure_guard(parser.add_argument_group("the guard"))
+    _configure_sources(parser.add_argument_group("sources"))
+    _configure_flow(parser.add_argument_group("many cameras"))
+    _configure_output(parser.add_argument_group("output"))
+    service = parser.add_argument_group("service")
+    service.add_argument(
+        "--config", metavar="TOML", help="take all of this from a file; SIGHUP reads it again"
     )
-    parser.add_argument("--provider", default="auto", choices=("auto", "cpu", "cuda", "tensorrt"))
-    parser.add_argument("--plan", default="auto", choices=("auto", "batched", "cascade"))
-    parser.add_argument("--threads", type=positive_int, help="default: the usable physical cores")
-    parser.add_argument("--threshold", type=float, help="for guards that decide by mean softmax")
-    parser.add_argument("--no-spin", action="store_true", help="idle threads sleep during a run")
-    parser.add_argument(
+    service.add_argument(
+        "--check", action="store_true", help="only check the config, and print what it says"
+    )
+    parser.set_defaults(usage_error=parser.error)  # prints the usage, too
+
+
+def _configure_guard(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--provider", default="auto", choices=("auto", "cpu", "cuda", "tensorrt"))
+    group.add_argument("--plan", default="auto", choices=("auto", "batched", "cascade"))
+    group.add_argument("--threads", type=positive_int, help="default: the usable physical cores")
+    group.add_argument("--threshold", type=float, help="for guards that decide by mean softmax")
+    group.add_argument("--no-spin", action="store_true", help="idle threads sleep during a run")
+    group.add_argument(
         "--tuned",
         action="store_true",
         help="provider, plan, threads and spinning as blurvote bench --tune found them here",
     )
-    parser.add_argument("--max-frames", type=positive_int, help="stop after this many frames")
-    parser.add_argument(
-        "--quiet", action="store_true", help="no line per verdict, only the summary"
+
+
+def _configure_sources(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--width", type=positive_int, help="of the frames, where one can ask for it")
+    group.add_argument("--height", type=positive_int)
+    group.add_argument("--fps", type=positive_float, help="frames per second to ask for")
+    group.add_argument("--codec", help="of a camera or stream, such as MJPG or h264")
+    group.add_argument("--loop", action="store_true", help="files start over at their end")
+    group.add_argument("--pace", action="store_true", help="files play at their own rate")
+    group.add_argument(
+        "--timeout",
+        type=positive_float,
+        default=5.0,
+        metavar="S",
+        help="for opening a camera and for each of its frames (default: 5)",
+    )
+    group.add_argument(
+        "--reconnect", type=int, metavar="N", help="tries in a row; default: for ever"
     )
 
 
+def _configure_flow(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--together",
+        action="store_true",
+        help="read files all at once, as cameras are, instead of one after the other",
+    )
+    group.add_argument(
+        "--batch",
+        type=positive_int,
+        metavar="N",
+        help="frames of different cameras in one inference, at most (default: 1 on a CPU, else 8)",
+    )
+    group.add_argument(
+        "--batch-wait",
+        type=float,
+        default=2.0,
+        metavar="MS",
+        help="how long a frame may wait for others (default: 2)",
+    )
+    group.add_argument("--smooth", metavar="K/N", help="a label counts once K of N verdicts agree")
+    group.add_argument("--alarm", action="store_true", help="tell when a stream looks manipulated")
+    group.add_argument("--max-frames", type=positive_int, help="stop after this many frames")
+
+
+def _configure_output(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--json", action="store_true", help="one JSON object per line on stdout")
+    group.add_argument(
+        "--out",
+        action="append",
+        default=[],
+        metavar="SINK",
+        help="annotated video (.mp4, .avi) or folder, .jsonl, mqtt://..., gst:..., window:; may be "
+        "given more than once",
+    )
+    group.add_argument(
+        "--serve",
+        nargs="?",
+        const="127.0.0.1:8080",
+        metavar="ADDRESS",
+        help="live page in the browser (default: 127.0.0.1:8080)",
+    )
+    group.add_argument("--token", help="what viewers of the live page must know")
+    group.add_argument("--quiet", action="store_true", help="no line per verdict, only the summary")
+
+
 def _run(args: argparse.Namespace) -> int:
-    with _load(args) as guard:
-        job = _Job(args, guard)
-        try:
-            with job.interrupt, contextlib.suppress(KeyboardInterrupt):
-                job.classify_all()
-            job.report()
-        finally:
-            job.close()
-    if job.interrupt.requested:
+    from blurvote.runtime.service.config import load_config
+
+    if args.config is None:
+        if args.guard is None or not args.sources:
+            missing = "SOURCE" if args.guard else "guard, SOURCE"
+            args.usage_error(f"the following arguments are required: {missing} (or --config TOML)")
+        if args.check:
+            args.usage_error("--check is for a config file; give --config TOML")
+        return _run_once(_from_arguments(args), args)
+    if args.guard is not None:
+        args.usage_error(
+            f"{args.guard} was given beside --config, which names the guard and the cameras"
+        )
+    settings = load_config(args.config)
+    if args.check:
+        print(json.dumps(settings.redacted(), indent=2))
+        return 0
+    return _run_service(settings, Path(args.config))
+
+
+def _run_once(settings: RunSettings, args: argparse.Namespace) -> int:
+    from blurvote.runtime.service.console import Console
+    from blurvote.runtime.service.runner import Runner
+    from blurvote.runtime.service.signals import Signals
+
+    console = Console(args.json, args.quiet)
+    runner = Runner(settings, console.show)
+    with Signals() as signals:
+        runner.run(signals)
+        console.report(runner.pipeline)
+    if signals.stop_signal == signal.SIGINT:
         return INTERRUPTED
-    return INPUT_BROKEN if job.summary.broken else 0
+    return INPUT_BROKEN if runner.pipeline.snapshot()["totals"]["errors"] else 0
 
 
-def _load(args: argparse.Namespace) -> Guard:
-    from blurvote.runtime.guard import Guard
+def _run_service(settings: RunSettings, config: Path) -> int:
+    from blurvote.runtime.observation import Event
+    from blurvote.runtime.service import logs
+    from blurvote.runtime.service.console import report_lines
+    from blurvote.runtime.service.runner import Runner
+    from blurvote.runtime.service.signals import Signals
+
+    now = settings
+
+    def show(item: Item, pipeline: Pipeline) -> None:
+        if isinstance(item, Event):
+            logs.log_event(item)
+        elif now.log.verdicts:
+            logs.log_observation(item)
+
+    def took_over(new: RunSettings) -> None:
+        nonlocal now
+        now = new
+        logs.set_up_logging(new.log)
+
+    logs.set_up_logging(settings.log)
+    try:
+        for warning in settings.warnings:
+            logs.log_event(Event("error", None, warning, time.time()))
+        # A closed terminal ends what was started in it; a service has none and reloads.
+        with Signals(reloads=not sys.stdin.isatty()) as signals:
+            runner = Runner(settings, show, config, took_over)
+            runner.run(signals)
+        for line in report_lines(runner.pipeline.snapshot(), runner.pipeline.summary):
+            logs.log_event(Event("service", None, line.strip(), time.time()))
+    finally:
+        logs.close_log()
+    return 0 if signals.stop_requested else INPUT_BROKEN
+
+
+def _from_arguments(args: argparse.Namespace) -> RunSettings:
+    from blurvote.runtime.pipeline.alarm import AlarmOptions
+    from blurvote.runtime.pipeline.settings import CameraSettings, Flow
+    from blurvote.runtime.service.settings import RunSettings, ServeSettings
+    from blurvote.runtime.sources import SourceOptions
+
+    options = SourceOptions(
+        args.width, args.height, args.fps, args.codec, args.loop, args.pace, args.timeout
+    )
+    cameras = [
+        CameraSettings(
+            uri,
+            options=options,
+            smoothing=_smoothing(args.smooth),
+            alarm=AlarmOptions() if args.alarm else None,
+            reconnect=args.reconnect,
+        )
+        for uri in args.sources
+    ]
+    in_turn = not (args.together or args.pace) and all(map(_is_file, args.sources))
+    flow = Flow(args.batch, args.batch_wait, in_turn, args.max_frames)
+    serve = ServeSettings(args.serve, args.token) if args.serve else None
+    return RunSettings(_guard(args), tuple(cameras), flow, tuple(args.out), serve)
+
+
+def _is_file(uri: str) -> bool:
+    from blurvote.runtime.sources.registry import scheme_of
+
+    return Path(uri).exists() or not (uri.isdecimal() or scheme_of(uri))
+
+
+def _guard(args: argparse.Namespace) -> GuardSettings:
+    from blurvote.runtime.service.settings import GuardSettings
 
     given = args.provider, args.plan, args.threads, not args.no_spin
-    if not args.tuned:
-        provider, plan, threads, spin = given
-        return Guard(args.guard, provider, plan, threads, args.threshold, spin)
-    if given != ("auto", "auto", None, True):
+    if args.tuned and given != ("auto", "auto", None, True):
         raise PlanError(
             "--tuned sets the provider, plan, threads and spinning; leave out --provider, --plan, "
             "--threads and --no-spin, or leave out --tuned"
         )
-    return Guard.tuned(args.guard, args.threshold)
-
-
-class _Interrupt:
-    """Ctrl-C ends a run between two frames; at once while a source is waited for, or when repeated.
-
-    An exception in the middle of a frame would tear a line or a picture apart, and OpenCV 5's text
-    functions have been seen to crash when a signal's exception reaches them.
-    """
-
-    def __init__(self) -> None:
-        self.requested = False
-        self.waiting = False
-
-    def _on_signal(self, number: int, stack: FrameType | None) -> None:
-        again, self.requested = self.requested, True
-        if self.waiting or again:
-            raise KeyboardInterrupt
-
-    def __enter__(self) -> None:
-        self._before = signal.getsignal(signal.SIGINT)
-        if self._before is signal.default_int_handler:  # else somebody else decides
-            signal.signal(signal.SIGINT, self._on_signal)
-
-    def __exit__(self, *_: object) -> None:
-        if self._before is signal.default_int_handler:
-            signal.signal(signal.SIGINT, self._before)
-
-    @contextlib.contextmanager
-    def wait(self) -> Iterator[None]:
-        """The time in which an interrupt takes effect at once."""
-        self.waiting = True
-        try:
-            if self.requested:
-                raise KeyboardInterrupt
-            yield
-        finally:
-            self.waiting = False
-
-
-class _Job:
-    """Takes sources through the guard, to stdout, the sink and the summary."""
-
-    def __init__(self, args: argparse.Namespace, guard: Guard) -> None:
-        from blurvote.runtime.summary import Summary
-
-        self.args = args
-        self.guard = guard
-        self.summary = Summary()
-        self.sink: Sink | None = None
-        self.interrupt = _Interrupt()
-        # On a terminal that also gets the verdicts, a progress line would only be in their way.
-        self.progress = sys.stderr.isatty() and (args.quiet or not sys.stdout.isatty())
-
-    def classify_all(self) -> None:
-        from blurvote.runtime.sources import open_source
-
-        for uri in self.args.sources:
-            if self._enough():
-                return
-            try:
-                with self.interrupt.wait():
-                    source = open_source(uri)
-            except SourceError as error:
-                self._broken(uri, error)
-                continue
-            with contextlib.closing(source):
-                self._classify(uri, source)
-
-    def _classify(self, uri: str, source: Source) -> None:
-        while not self._enough():
-            try:
-                with self.interrupt.wait():
-                    frame = source.read()
-                if frame is None:
-                    return
-                verdict = self.guard.classify(frame)
-            except BlurvoteError as error:
-                self._broken(uri, error)
-                continue
-            self.summary.add(verdict)
-            if not self.args.quiet:
-                self._say(verdict)
-            if self.args.out:
-                self._draw(frame, verdict, source)
-            if self.progress:
-                known = f"/{source.total}" if source.total else ""
-                rate = f"{self.summary.frames_per_second:.1f}/s"
-                line = f"\r{uri}: {frame.sequence + 1}{known}, {rate} "
-                print(line, end="", file=sys.stderr, flush=True)
-
-    def _enough(self) -> bool:
-        most = self.args.max_frames
-        return self.interrupt.requested or (most is not None and self.summary.frames >= most)
-
-    def _broken(self, uri: str, error: BlurvoteError) -> None:
-        self.summary.broken += 1
-        if self.args.json:
-            print(json.dumps({"type": "error", "source": uri, "error": str(error)}), flush=True)
-        print(f"blurvote: {error}", file=sys.stderr)
-
-    def _say(self, verdict: Verdict) -> None:
-        if self.args.json:
-            print(json.dumps({"type": "verdict", **verdict.to_dict()}), flush=True)
-        else:
-            print(_line(verdict, self.guard.labels), flush=True)
-
-    def _draw(self, frame: Frame, verdict: Verdict, source: Source) -> None:
-        from blurvote.runtime.annotate import annotate
-        from blurvote.runtime.sinks import open_sink
-
-        if self.sink is None:
-            self.sink = open_sink(self.args.out, source.frames_per_second or STILLS_PER_SECOND)
-        picture = annotate(frame, verdict, self.guard.defense, self.guard.labels)
-        self.sink.write(picture, frame.source)
-
-    def report(self) -> None:
-        """Prints the summary."""
-        if self.progress:
-            print(file=sys.stderr)
-        if self.args.json:
-            ran = {"plan": self.guard.plan, "provider": self.guard.provider}
-            print(json.dumps({"type": "summary", **ran, **self.summary.to_dict()}))
-        else:
-            print("\n".join(self.summary.lines()))
-            print(f"  plan {self.guard.plan}, provider {self.guard.provider}")
-
-    def close(self) -> None:
-        """Finishes the annotated output."""
-        if self.sink is not None:
-            self.sink.close()
-
-
-def _line(verdict: Verdict, labels: tuple[str, ...]) -> str:
-    """A verdict for people."""
-    from blurvote.runtime.annotate import label_name
-
-    if verdict.accepted:
-        said = f"{label_name(verdict.label, labels)} {verdict.confidence:.3f}"
-    else:
-        said = f"REJECTED {verdict.reason}"
-    votes = ", ".join(
-        "-" if vote is None else "none" if vote < 0 else label_name(vote, labels)
-        for vote in verdict.view_labels
+    return GuardSettings(
+        Path(args.guard),
+        args.provider,
+        args.plan,
+        args.threads,
+        args.threshold,
+        not args.no_spin,
+        args.tuned,
     )
-    where = f"{verdict.source}#{verdict.sequence}"
-    return f"{where}  {said}  [{votes}]  {verdict.stage_ms.total:.1f} ms"
+
+
+def _smoothing(text: str | None) -> Smoothing | None:
+    from blurvote.runtime.pipeline.settings import Smoothing
+
+    if text is None:
+        return None
+    k, slash, n = text.partition("/")
+    if not (slash and k.isdecimal() and n.isdecimal()):
+        raise SettingsError(f"--smooth is {text!r}; expected K/N, such as 3/5")
+    return Smoothing(int(k), int(n))
 
 
 COMMAND = Command(
     name="run",
-    help="classify pictures, videos or a camera with a guard",
-    description="Classifies every frame of the sources and prints a verdict for each, then a "
-    "summary. Exit status: 0 all read, 1 some inputs could not be read, 2 error, 130 Ctrl-C.",
+    help="classify pictures, videos and cameras with a guard",
+    description="Classifies the frames of the sources and prints a verdict for each, then a "
+    "summary. Files are read one after the other, every frame; cameras all at once, the newest "
+    "frame first, and opened again when they are lost. Exit status: 0 all read, 1 some inputs "
+    "could not be read, 2 error, 130 Ctrl-C.",
     examples="""
 blurvote run guard.onnx photo.jpg
 blurvote run guard.onnx 'images/*.png' --json
 blurvote run guard.onnx drive.mp4 --out annotated.mp4 --plan cascade
 find . -name '*.jpg' | blurvote run guard.onnx - --quiet
 blurvote run guard.onnx 0 --max-frames 100
+blurvote run guard.onnx rtsp://gate/live rtsp://yard/live --quiet --serve --out verdicts.jsonl
+blurvote run --config cameras.toml
 """,
     configure=_configure,
     run=_run,

@@ -113,8 +113,10 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 USAGE_ERRORS = {
     "--bogus": "unrecognized arguments: --bogus",
     "fly": "argument COMMAND: invalid choice: 'fly'",
-    "run": "the following arguments are required: guard, SOURCE",
-    "run g.onnx": "the following arguments are required: SOURCE",
+    "run": "the following arguments are required: guard, SOURCE (or --config TOML)",
+    "run g.onnx": "the following arguments are required: SOURCE (or --config TOML)",
+    "run g.onnx 0 --check": "--check is for a config file; give --config TOML",
+    "run g.onnx --config x.toml": "g.onnx was given beside --config",
     "run g.onnx a.jpg --bogus": "unrecognized arguments: --bogus",
     "run g.onnx a.jpg --js": "unrecognized arguments: --js",  # abbreviations would bind us
     "run g.onnx a.jpg --provider gpu": "argument --provider: invalid choice: 'gpu'",
@@ -221,7 +223,7 @@ def test_a_camera_that_is_not_there_is_one_line(make_guard: MakeGuard) -> None:
     )
     assert ran.stderr == f"blurvote: {said}\n"
     first, summary = map(json.loads, ran.stdout.splitlines())
-    assert first == {"type": "error", "source": "97", "error": said}
+    assert {**first, "type": "error", "source": "97", "error": said} == first
     assert summary["broken"] == 1
 
 

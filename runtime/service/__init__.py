@@ -1,0 +1,1 @@
+"""Blurvote as a service: its config file, signals, systemd and logs."""
