@@ -219,6 +219,14 @@ def small(results: Results) -> Iterable[str]:
         yield bullets({"vote_us": vote.get("median_us", vote)})
     if planning := results.facts.get("planning"):
         yield f"Planning a frame size that is new: {number(planning['median'])} ms."
+    if boxes := results.facts.get("boxes"):
+        kinds = ("planning_ms", "views_in_place_ms", "views_of_a_copy_ms")
+        said = [
+            f"{kind.removesuffix('_ms').replace('_', ' ')} {number(boxes[kind]['p50'])} ms "
+            f"(p99 {number(boxes[kind]['p99'])})"
+            for kind in kinds
+        ]
+        yield f"{boxes['sizes']} boxes of different sizes, one thread: {', '.join(said)}."
 
 
 def tuning(results: Results) -> Iterable[str]:

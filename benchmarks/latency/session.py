@@ -21,6 +21,7 @@ from blurvote.benchmarks.latency.cli import EFFORTS
 from blurvote.benchmarks.latency.pictures import Pictures
 from blurvote.benchmarks.latency.scenarios import Scenario
 from blurvote.benchmarks.latency.sections import (
+    boxes,
     cameras,
     cascade,
     compute,
@@ -54,6 +55,7 @@ SECTIONS: dict[str, Callable[[Bench], None]] = {
     "threads": threads.measure,
     "providers": providers.measure,
     "views": views.measure,
+    "boxes": boxes.measure,
     "vote": vote.measure,
     "compute": compute.measure,
     "start": start.measure,

@@ -15,7 +15,15 @@ import pytest
 from blurvote.benchmarks import results as results_module
 from blurvote.benchmarks.latency import cli as bench_cli
 from blurvote.benchmarks.latency import session, tune
-from blurvote.benchmarks.latency.sections import cameras, cascade, compute, sizes, start, views
+from blurvote.benchmarks.latency.sections import (
+    boxes,
+    cameras,
+    cascade,
+    compute,
+    sizes,
+    start,
+    views,
+)
 from blurvote.benchmarks.results import Results
 from blurvote.runtime import Guard, GuardError, SourceError, cli
 from blurvote.runtime.demo import guard_path
@@ -34,6 +42,7 @@ def make_short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(bench_cli.EFFORTS, "quick", 0.01)
     monkeypatch.setattr(sizes, "SIZES", ((96, 128), (192, 256), (384, 512)))
     monkeypatch.setattr(cameras, "CAMERAS", (1, 2))
+    monkeypatch.setattr(boxes, "BOXES", 300)
     monkeypatch.setattr(cascade, "NOISE", (0.0, 1.0))
     monkeypatch.setattr(start, "VERDICTS", 2)
     monkeypatch.setattr(views, "LARGE", (384, 512))
@@ -71,7 +80,7 @@ def test_every_section_is_there(ran: Path) -> None:
         "providers",
         "views",
     }
-    assert {"growth", "planning", "vote", "compute", "start", "cascade"} <= set(found.facts)
+    assert {"growth", "planning", "boxes", "vote", "compute", "start", "cascade"} <= set(found.facts)
     assert {row.key for row in found.rows if row.section == "verdict"} >= {
         ("verdict", "128x96", way)
         for way in (
@@ -125,6 +134,13 @@ def test_growth_and_limits(ran: Path) -> None:
         for name in ("numpy, onnxruntime", "numpy, onnxruntime, blurvote.runtime")
     )
     assert facts["start"]["import_adds_ms"] == pytest.approx(whole - alone)
+
+
+def test_boxes_of_thousands_of_sizes_have_no_slow_path(ran: Path) -> None:
+    facts = Results.load(ran).facts["boxes"]
+    assert facts["sizes"] > 250
+    assert 0 < facts["planning_ms"]["p50"] < facts["views_in_place_ms"]["p50"]
+    assert facts["planning_ms"]["p90"] < 20 * facts["planning_ms"]["p50"]
 
 
 def test_the_cascade_is_split_by_agreement(ran: Path) -> None:
