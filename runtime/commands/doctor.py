@@ -46,6 +46,7 @@ def examine() -> dict[str, Any]:
             "kernel_instruction_sets": _kernels.available_isas(),
         },
         "providers": _providers(),
+        "pipelines": _pipelines(),
         "shipped_guards": guards,
         "healthy": bool(guards) and all(guard["runs"] for guard in guards.values()),
     }
@@ -64,6 +65,7 @@ def _versions() -> dict[str, str | None]:
         "onnx",
         "torch",
         "torchvision",
+        "av",
     ):
         try:
             versions[package] = version(package)
@@ -98,6 +100,32 @@ def _providers() -> dict[str, dict[str, Any]]:
             driver = Path("/proc/driver/nvidia/version").exists()
             missing = "" if name == "cpu" or driver else " (and no NVIDIA driver is loaded)"
             report[name] = {"works": False, "why": f"{error}{missing}"}
+    return report
+
+
+def _pipelines() -> dict[str, dict[str, Any]]:
+    """What camera pipelines can do here beyond files, and what would bring the rest."""
+    from importlib.util import find_spec
+
+    from blurvote.runtime.errors import SourceError
+    from blurvote.runtime.gst import load_gstreamer
+
+    damage = "OpenCV decodes, and notices neither damaged pictures nor a changed size"
+    report: dict[str, dict[str, Any]] = {}
+    for name, modules, extra, without in (
+        ("streams by PyAV", ("av",), "stream", damage),
+        ("mqtt://", ("paho",), "mqtt", "not there"),
+        ("live page", ("starlette", "uvicorn", "prometheus_client"), "serve", "not there"),
+        ("--config", ("tomllib",) if sys.version_info >= (3, 11) else ("tomli",), "service", ""),
+    ):
+        works = all(find_spec(module) for module in modules)
+        why = None if works else f"{without}; pip install 'blurvote[{extra}]'"
+        report[name] = {"works": works, "why": why}
+    try:
+        gst, _ = load_gstreamer(SourceError)
+        report["GStreamer"] = {"works": True, "why": gst.version_string()}
+    except SourceError as error:
+        report["GStreamer"] = {"works": False, "why": str(error).removeprefix("gst: ")}
     return report
 
 
@@ -139,9 +167,8 @@ def _lines(report: dict[str, Any]) -> list[str]:
         f"  view kernel: {', '.join(machine['kernel_instruction_sets'])} (the first is used)",
         "providers",
     ]
-    for name, state in report["providers"].items():
-        mark = {True: "ok", False: "no", None: "--"}[state["works"]]
-        lines.append(f"  {mark} {name}" + (f": {state['why']}" if state["why"] else ""))
+    lines += _marked(report["providers"])
+    lines += ["camera pipelines", *_marked(report["pipelines"])]
     lines.append("shipped guards, on one drawn frame")
     for kind, state in report["shipped_guards"].items():
         if state["runs"]:
@@ -150,6 +177,14 @@ def _lines(report: dict[str, Any]) -> list[str]:
             lines.append(f"  no {kind}: {state['why']}")
     lines.append("all well" if report["healthy"] else "blurvote cannot run here yet; see above")
     return lines
+
+
+def _marked(report: dict[str, dict[str, Any]]) -> list[str]:
+    marks = {True: "ok", False: "no", None: "--"}
+    return [
+        f"  {marks[state['works']]} {name}" + (f": {state['why']}" if state["why"] else "")
+        for name, state in report.items()
+    ]
 
 
 COMMAND = Command(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,6 +37,21 @@ def test_a_missing_provider_is_explained_with_its_fix(capsys: pytest.CaptureFixt
     if cuda["works"]:
         pytest.skip("this machine has CUDA, so nothing is missing")
     assert "pip install" in cuda["why"]
+
+
+def test_what_pipelines_lack_is_named_with_its_extra(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *a: None if name == "av" else found(name, *a)
+    )
+    monkeypatch.setitem(sys.modules, "gi", None)
+    assert main(["doctor"]) == 0
+    text = capsys.readouterr().out
+    assert "no streams by PyAV: OpenCV decodes, and notices neither damaged pictures" in text
+    assert "pip install 'blurvote[stream]'" in text
+    assert "no GStreamer: needs PyGObject; pip install 'blurvote[gst]'" in text
 
 
 def test_broken_guards(
