@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import select
 import sys
 from collections.abc import Sequence
 from importlib.metadata import entry_points, version
+from typing import TextIO
 
 from blurvote.runtime.command import Command
 from blurvote.runtime.commands import demo, doctor, info, run, service
@@ -69,9 +71,20 @@ def _settle_stdout() -> None:
     """Drops output that cannot be written, else the interpreter fails on it once more at exit."""
     try:
         if sys.stdout is not None:
+            if not _takes_more(sys.stdout):
+                raise BrokenPipeError
             sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _takes_more(stream: TextIO) -> bool:
+    """Whether a flush would not wait for a reader who has stopped to read."""
+    try:
+        number = stream.fileno()
+    except (OSError, ValueError):  # a stand-in
+        return True
+    return bool(select.select([], [number], [], 1.0)[1])
 
 
 def _parser() -> tuple[argparse.ArgumentParser, dict[str, Command]]:

@@ -306,6 +306,11 @@ class Guard:
     ) -> None:
         self.close()
 
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._runner is None
+
     def close(self) -> None:
         """Releases the session and its threads; the guard cannot classify afterwards."""
         self._runner = self._refitted = None

@@ -25,7 +25,8 @@ INPUT_BROKEN = 1
 INTERRUPTED = 130
 SOURCES = (
     "picture, folder, glob, video file, - for picture paths on stdin; camera: number, "
-    "v4l2:///dev/video0, csi://0, rtsp://..., http://..., gst:PIPELINE, synthetic:"
+    "v4l2:///dev/video0, csi://0, rtsp://..., http://..., gst:PIPELINE, synthetic:; NAME=... gives "
+    "a camera a name"
 )
 
 
@@ -45,7 +46,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     service.add_argument(
         "--check", action="store_true", help="only check the config, and print what it says"
     )
-    parser.set_defaults(usage_error=parser.error)  # prints the usage, too
+    parser.set_defaults(parser=parser)
 
 
 def _configure_guard(group: argparse._ArgumentGroup) -> None:
@@ -128,22 +129,33 @@ def _configure_output(group: argparse._ArgumentGroup) -> None:
 def _run(args: argparse.Namespace) -> int:
     from blurvote.runtime.service.config import load_config
 
+    _check_usage(args)
     if args.config is None:
-        if args.guard is None or not args.sources:
-            missing = "SOURCE" if args.guard else "guard, SOURCE"
-            args.usage_error(f"the following arguments are required: {missing} (or --config TOML)")
-        if args.check:
-            args.usage_error("--check is for a config file; give --config TOML")
         return _run_once(_from_arguments(args), args)
-    if args.guard is not None:
-        args.usage_error(
-            f"{args.guard} was given beside --config, which names the guard and the cameras"
-        )
     settings = load_config(args.config)
     if args.check:
         print(json.dumps(settings.redacted(), indent=2))
         return 0
     return _run_service(settings, Path(args.config))
+
+
+def _check_usage(args: argparse.Namespace) -> None:
+    """Ends with a usage error where options do not go together."""
+    fail = args.parser.error
+    if args.config is None:
+        if args.guard is None or not args.sources:
+            missing = "SOURCE" if args.guard else "guard, SOURCE"
+            fail(f"the following arguments are required: {missing} (or --config TOML)")
+        if args.check:
+            fail("--check is for a config file; give --config TOML")
+        if args.token and not args.serve:
+            fail("--token is for the live page; add --serve")
+        return
+    own = ("config", "check", "debug", "command", "parser")
+    for name, value in vars(args).items():
+        if name not in own and (value or None) != (args.parser.get_default(name) or None):
+            given = value if name == "guard" else f"--{name.replace('_', '-')}"
+            fail(f"{given} was given beside --config, which says all of that")
 
 
 def _run_once(settings: RunSettings, args: argparse.Namespace) -> int:
@@ -193,14 +205,15 @@ def _run_service(settings: RunSettings, config: Path) -> int:
             logs.log_event(Event("service", None, line.strip(), time.time()))
     finally:
         logs.close_log()
-    return 0 if signals.stop_requested else INPUT_BROKEN
+    broken = runner.pipeline.snapshot()["totals"]["errors"]
+    return INPUT_BROKEN if broken and not signals.stop_requested else 0
 
 
 def _from_arguments(args: argparse.Namespace) -> RunSettings:
     from blurvote.runtime.pipeline.alarm import AlarmOptions
     from blurvote.runtime.pipeline.settings import CameraSettings, Flow
     from blurvote.runtime.service.settings import RunSettings, ServeSettings
-    from blurvote.runtime.sources import SourceOptions
+    from blurvote.runtime.sources import SourceOptions, names_file
 
     options = SourceOptions(
         args.width, args.height, args.fps, args.codec, args.loop, args.pace, args.timeout
@@ -208,23 +221,28 @@ def _from_arguments(args: argparse.Namespace) -> RunSettings:
     cameras = [
         CameraSettings(
             uri,
+            name,
             options=options,
             smoothing=_smoothing(args.smooth),
             alarm=AlarmOptions() if args.alarm else None,
             reconnect=args.reconnect,
+            patient=False,  # who types a command wants to know of a wrong name at once
         )
-        for uri in args.sources
+        for name, uri in map(_named, args.sources)
     ]
-    in_turn = not (args.together or args.pace) and all(map(_is_file, args.sources))
+    in_turn = not (args.together or args.pace) and all(names_file(c.uri) for c in cameras)
     flow = Flow(args.batch, args.batch_wait, in_turn, args.max_frames)
     serve = ServeSettings(args.serve, args.token) if args.serve else None
     return RunSettings(_guard(args), tuple(cameras), flow, tuple(args.out), serve)
 
 
-def _is_file(uri: str) -> bool:
+def _named(source: str) -> tuple[str, str]:
+    """The name and the URI of `gate=rtsp://10.0.0.7/live`; without a name, none and all of it."""
     from blurvote.runtime.sources.registry import scheme_of
 
-    return Path(uri).exists() or not (uri.isdecimal() or scheme_of(uri))
+    name, equals, uri = source.partition("=")
+    named = equals and (scheme_of(uri) or uri.isdecimal()) and not scheme_of(source)
+    return (name, uri) if named and not Path(source).exists() else ("", source)
 
 
 def _guard(args: argparse.Namespace) -> GuardSettings:
@@ -271,7 +289,9 @@ blurvote run guard.onnx 'images/*.png' --json
 blurvote run guard.onnx drive.mp4 --out annotated.mp4 --plan cascade
 find . -name '*.jpg' | blurvote run guard.onnx - --quiet
 blurvote run guard.onnx 0 --max-frames 100
-blurvote run guard.onnx rtsp://gate/live rtsp://yard/live --quiet --serve --out verdicts.jsonl
+blurvote run guard.onnx gate=rtsp://10.0.0.7/live yard=rtsp://10.0.0.8/live --quiet --serve
+blurvote run guard.onnx 0 --quiet --out 'verdicts.jsonl?max_mb=100&keep=5' --out mqtt://broker/site
+blurvote run guard.onnx 0 --quiet --out 'clips/{camera}.mp4?segment_s=600&keep=144'
 blurvote run --config cameras.toml
 """,
     configure=_configure,

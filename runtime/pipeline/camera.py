@@ -14,7 +14,7 @@ from blurvote.runtime.frame import Frame
 from blurvote.runtime.observation import Event, EventKind, Observation, iso_time
 from blurvote.runtime.pipeline.alarm import Alarm, AlarmChange
 from blurvote.runtime.pipeline.history import History
-from blurvote.runtime.pipeline.mailbox import Counts, Waiting
+from blurvote.runtime.pipeline.mailbox import Mailbox, Waiting
 from blurvote.runtime.pipeline.settings import CameraSettings
 from blurvote.runtime.pipeline.smoothing import Smoother
 from blurvote.runtime.sources.redact import without_password
@@ -47,10 +47,11 @@ class Camera:
     Args:
         settings: with a name.
         emit: takes its events, from any thread.
-        counts: what became of its frames so far.
+        mailbox: gets a slot for its frames.
 
     Attributes:
         name, settings: as given.
+        slot: where its reader puts frames.
         live: whether its source is live; None until it was opened.
         over: whether no more frames will come.
         latest: the newest observation, or None.
@@ -65,7 +66,7 @@ class Camera:
         self,
         settings: CameraSettings,
         emit: Callable[[Event], None],
-        counts: Callable[[], Counts],
+        mailbox: Mailbox[Camera],
     ) -> None:
         self.settings = settings
         self.name = settings.name
@@ -77,17 +78,18 @@ class Camera:
         self.total: int | None = None
         self.history = History()
         self._reasons: Counter[str] = Counter()
+        self.slot = mailbox.slot(self)
         self._emit = emit
-        self._counts = counts
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # the state
         self._state: State = "waiting"
         self._why = ""
-        self._since = self._made_at = time.time()
+        self._since = self._made_at = time.monotonic()
         self._size: tuple[int, int] | None = None
         self._drops_told = 0
         self._untold_errors = 0
         self._error_told = float("-inf")
         self._ages_ms = np.zeros(AGES)
+        self._over_time = threading.Lock()  # smoothing and alarm
         self._smoother = Smoother(settings.smoothing) if settings.smoothing else None
         self._alarm = Alarm(settings.alarm) if settings.alarm else None
 
@@ -102,7 +104,7 @@ class Camera:
             before, self._why = self._state, why
             if before == state:
                 return
-            now = time.time()
+            now = time.monotonic()
             lasted = now - self._since
             self._state, self._since = state, now
         if not self.live and state != "lost":
@@ -132,26 +134,30 @@ class Camera:
         self._error_told, self._untold_errors = now, 0
         self._tell("error", f"{error}{more}", data)
 
-    def observe(self, waiting: Waiting, verdict: Verdict) -> Observation:
+    def observe(self, waiting: Waiting[Camera], verdict: Verdict) -> Observation:
         """Takes in a verdict: counts it, smooths it, and weighs it for the alarm."""
         frame = waiting.frame
-        at = time.time() - (time.monotonic() - frame.captured_at)
-        smoothed = self._smoother.update(verdict) if self._smoother else None
-        if self._alarm:
-            rate = self.frames_per_second or UNTIMED_RATE
-            self._weigh(self._alarm.update(verdict, at if self.live else frame.sequence / rate))
+        change = smoothed = None
+        with self._over_time:
+            if self._smoother:
+                smoothed = self._smoother.update(verdict)
+            if self._alarm:
+                rate = self.frames_per_second or UNTIMED_RATE
+                at_s = frame.captured_at if self.live else frame.sequence / rate
+                change = self._alarm.update(verdict, at_s)
+        self._tell_change(change)
         observation = Observation(
             camera=self.name,
             frame=frame,
             verdict=verdict,
-            at=at,
+            at=_wall_time(frame.captured_at),
             smoothed=smoothed,
             alarm=bool(self._alarm and self._alarm.raised),
         )
         self._count(verdict)
         self.latest = observation
         self.history.add(observation)
-        dropped = self._counts().dropped
+        dropped = self.slot.counts.dropped
         if dropped > self._drops_told:
             self.history.drop(dropped - self._drops_told)
             self._drops_told = dropped
@@ -160,14 +166,17 @@ class Camera:
     def forget_the_past(self) -> None:
         """Starts smoothing anew, as after a reconnect; the alarm keeps its baseline."""
         if self._smoother:
-            self._smoother.reset()
+            with self._over_time:
+                self._smoother.reset()
 
     def relearn(self) -> None:
         """Has the alarm learn its baseline anew, as after a camera was moved."""
         if self._alarm:
-            self._weigh(self._alarm.relearn())
+            with self._over_time:
+                change = self._alarm.relearn()
+            self._tell_change(change)
 
-    def _weigh(self, change: AlarmChange | None) -> None:
+    def _tell_change(self, change: AlarmChange | None) -> None:
         if change is not None:
             evidence = {"raised": change.raised, **self._with_times(change.evidence)}
             self._tell("alarm", f"{self.name}: {change.text}", evidence)
@@ -177,7 +186,7 @@ class Camera:
         if not self.live:
             return values
         return {
-            key: iso_time(value)
+            key: iso_time(_wall_time(value))
             if key == "since" and isinstance(value, float)
             else self._with_times(value)
             if isinstance(value, dict)
@@ -202,9 +211,8 @@ class Camera:
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain values; see `Pipeline.snapshot`."""
-        # Verdicts first: frames taken in between then show as pending, never as negative.
+        counts = self.slot.counts
         verdicts = self.verdicts
-        counts = self._counts()
         latest = self.latest
         return {
             "name": self.name,
@@ -212,13 +220,13 @@ class Camera:
             "live": self.live,
             "total": self.total,
             "state": self._state,
-            "since": iso_time(self._since),
+            "since": iso_time(_wall_time(self._since)),
             "why": self._why,
             "size": list(self._size) if self._size else None,
             "frames": counts.frames,
-            "verdicts": verdicts,
+            "verdicts": counts.finished,
             "dropped": counts.dropped,
-            "pending": counts.frames - verdicts - counts.dropped,
+            "pending": counts.pending,
             "errors": self.errors,
             "reconnects": self.reconnects,
             "accepted": self.accepted,
@@ -232,7 +240,7 @@ class Camera:
 
     def _recent_figures(self, verdicts: int) -> dict[str, Any]:
         minute, lately = self.history.recent(60), self.history.recent(RATE_S)
-        span = min(RATE_S, max(time.time() - self._made_at, 1e-3))
+        span = min(RATE_S, max(time.monotonic() - self._made_at, 1e-3))
         ages = self._ages_ms[: min(verdicts, AGES)]
         p50, p99, largest = np.percentile(ages, (50, 99, 100)) if verdicts else (0.0, 0.0, 0.0)
         age_ms = {"p50": float(p50), "p99": float(p99), "max": float(largest)}
@@ -243,3 +251,8 @@ class Camera:
             "reject_rate": minute.reject_rate,
             "disagreement_rate": minute.disagreement_rate,
         }
+
+
+def _wall_time(moment: float) -> float:
+    """A moment of `time.monotonic()` in seconds since 1970, by the clock as it stands now."""
+    return time.time() - time.monotonic() + moment

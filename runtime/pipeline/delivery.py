@@ -140,6 +140,13 @@ class Delivery:
             self._waits = False
             self._changed.notify_all()
 
+    def begin_close(self, timeout_s: float) -> None:
+        """Sets the time that `close` allows, and returns at once: several can end together."""
+        with self._changed:
+            if self._deadline is None:
+                self._deadline = time.monotonic() + timeout_s
+            self._changed.notify_all()
+
     def close(self, timeout_s: float = 10.0) -> None:
         """Delivers what waits for up to `timeout_s`, then drops the rest and closes the sink.
 
@@ -150,10 +157,8 @@ class Delivery:
             SinkError: only with `overflow="wait"`: the sink failed and `put` has not told yet, or
                 its output is not complete.
         """
+        self.begin_close(timeout_s)
         with self._changed:
-            if self._deadline is None:
-                self._deadline = time.monotonic() + timeout_s
-            self._changed.notify_all()
             if threading.current_thread() is self._thread:
                 return  # a callback that ends the run cannot wait for itself
             self._changed.wait_for(lambda: self._closing_sink or self._ended, timeout_s + GRACE_S)
@@ -305,6 +310,8 @@ class Delivery:
             self._failures += 1
             self._state = "failing"
             self._last_error = str(_as_sink_error(self.name, error))
+        if self._waits:
+            return  # whoever puts is told by an exception
         if not self._told_failing and time.monotonic() - self._told_at >= QUIET_S:
             self._told_failing, self._told_at = True, time.monotonic()
             self._tell_about(f"{self.name} fails: {self._last_error}", "failing")

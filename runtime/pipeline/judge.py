@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from blurvote.runtime.errors import BlurvoteError
+from blurvote.runtime.errors import DefenseError, FrameError, GuardError
 from blurvote.runtime.guard import Guard
 from blurvote.runtime.observation import Observation
 from blurvote.runtime.pipeline.camera import Camera
@@ -27,40 +27,42 @@ class Judge:
         self._guard = guard
         self.summary = Summary()
 
-    def judge(self, batch: Sequence[tuple[Camera, Waiting]]) -> list[Observation]:
+    def judge(self, batch: Sequence[Waiting[Camera]]) -> list[Observation]:
         """One observation per frame, in their order.
 
         Frames with a flaw or beyond their camera's age limit are rejected without inference. One
         that the guard cannot serve is rejected as `bad_frame`, and costs the others nothing.
         """
         taken_at = time.monotonic()
-        flaws = [_flaw(camera, waiting, taken_at) for camera, waiting in batch]
-        fit = [pair for pair, flaw in zip(batch, flaws, strict=True) if flaw is None]
+        flaws = [_flaw(waiting, taken_at) for waiting in batch]
+        fit = [waiting for waiting, flaw in zip(batch, flaws, strict=True) if flaw is None]
         made = iter(self._verdicts(fit))
         observations = []
-        for (camera, waiting), flaw in zip(batch, flaws, strict=True):
+        for waiting, flaw in zip(batch, flaws, strict=True):
             verdict = next(made) if flaw is None else self._rejection(waiting, flaw)
             self.summary.add(verdict, (taken_at - waiting.since) * 1e3)
-            observations.append(camera.observe(waiting, verdict))
+            observations.append(waiting.slot.owner.observe(waiting, verdict))
         return observations
 
-    def _verdicts(self, batch: Sequence[tuple[Camera, Waiting]]) -> list[Verdict]:
+    def _verdicts(self, batch: Sequence[Waiting[Camera]]) -> list[Verdict]:
         try:
-            return self._guard.classify_batch([waiting.frame for _, waiting in batch])
-        except BlurvoteError as error:
+            return self._guard.classify_batch([waiting.frame for waiting in batch])
+        except (DefenseError, FrameError, GuardError) as error:
+            if self._guard.closed or not batch:
+                raise
             if len(batch) > 1:
-                return [self._verdicts([pair])[0] for pair in batch]
-            ((camera, waiting),) = batch
-            camera.broke(error)
-            return [self._rejection(waiting, "bad_frame")]
+                return [self._verdicts([waiting])[0] for waiting in batch]
+            batch[0].slot.owner.broke(error)
+            return [self._rejection(batch[0], "bad_frame")]
 
-    def _rejection(self, waiting: Waiting, reason: Reason) -> Verdict:
+    def _rejection(self, waiting: Waiting[Camera], reason: Reason) -> Verdict:
         guard = self._guard
         views = len(guard.defense.views)
         return Verdict.without_inference(waiting.frame, reason, views, guard.plan)
 
 
-def _flaw(camera: Camera, waiting: Waiting, now: float) -> Reason | None:
+def _flaw(waiting: Waiting[Camera], now: float) -> Reason | None:
+    camera = waiting.slot.owner
     limit = camera.settings.max_age_s
     if waiting.flaw is None and camera.live and limit and now - waiting.frame.captured_at > limit:
         return "stale_frame"

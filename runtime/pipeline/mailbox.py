@@ -1,7 +1,7 @@
 """Frames that wait for the guard: the newest of every camera, every one of a file.
 
 A camera's slot holds one frame, and a newer one takes its place. A file's slot holds a few, and its
-reader waits while it is full. The guard's thread takes at most one frame of each camera at a time,
+reader waits while it is full. The guard's thread takes at most one frame of each slot at a time,
 those first that were served least recently, so that no camera can crowd out another.
 """
 
@@ -10,29 +10,32 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from blurvote.runtime.frame import Frame
 from blurvote.runtime.verdict import Reason
 
-__all__ = ["Counts", "Mailbox", "Waiting"]
+__all__ = ["Counts", "Mailbox", "Slot", "Waiting"]
 
 READ_AHEAD = 2  # frames of a file that are decoded while the guard is busy
 EXPECTED_S = 1.0  # a camera that was silent for longer is not waited for
 
+Owner = TypeVar("Owner")
+
 
 @dataclass(frozen=True, eq=False)
-class Waiting:
+class Waiting(Generic[Owner]):
     """A frame in its slot.
 
     Attributes:
-        camera: whose it is.
+        slot: whose it is.
         frame: what was seen.
         flaw: why it will be rejected without inference, or None.
         since: when it came, in seconds of `time.monotonic()`.
     """
 
-    camera: str
+    slot: Slot[Owner]
     frame: Frame
     flaw: Reason | None
     since: float
@@ -40,173 +43,174 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Counts:
-    """Of one camera: `frames` that came, `dropped` for newer ones, `taken` by the guard's thread.
+    """What became of one slot's frames: `frames == dropped + finished + pending`.
 
-    `frames == dropped + taken + (what still waits)`, always. A file's frames count once they are
-    taken, since those read ahead may never be asked for.
+    Attributes:
+        frames: all that came; of a file those that were taken, since what was read ahead may never
+            be asked for.
+        dropped: gave way to newer ones, or were left when nobody wanted them any more.
+        finished: have their verdict.
+        pending: wait, or are with the guard; counted on its own, not as the rest of the others.
     """
 
     frames: int
     dropped: int
-    taken: int
+    finished: int
+    pending: int
 
 
-@dataclass
-class _Slot:
-    newest_wins: bool
-    waiting: deque[Waiting] = field(default_factory=deque)
-    shut: bool = False
-    frames: int = 0
-    dropped: int = 0
-    taken: int = 0
-    finished: int = 0
-    last_put: float = float("-inf")
-    last_taken: float = float("-inf")
+class Slot(Generic[Owner]):
+    """Where one reader puts its frames. Made by `Mailbox.slot`; any thread may call."""
 
+    def __init__(self, mailbox: Mailbox[Owner], owner: Owner) -> None:
+        self.owner = owner
+        self.newest_wins = True
+        self.waiting: deque[Waiting[Owner]] = deque()
+        self.shut_down = False
+        self.frames = self.dropped = self.in_hand = self.finished = 0
+        self.last_put = self.last_taken = float("-inf")
+        self._mailbox = mailbox
+        self._changed = mailbox.changed
 
-class Mailbox:
-    """One slot per camera, between the reader threads and the guard's thread."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._slots: dict[str, _Slot] = {}
-        self._closed = False
-        self._woken = False
-
-    def open(self, camera: str, newest_wins: bool) -> None:
-        """Makes a slot, or changes the kind of one that is there."""
-        with self._changed:
-            if camera in self._slots:
-                self._slots[camera].newest_wins = newest_wins
-                self._slots[camera].shut = False
-            else:
-                self._slots[camera] = _Slot(newest_wins)
-
-    def put(self, camera: str, frame: Frame, flaw: Reason | None = None) -> bool:
+    def put(self, frame: Frame, flaw: Reason | None = None) -> bool:
         """Hands a frame over; waits for room in a file's slot.
 
         Returns:
-            False when nobody wants frames of this camera any more.
+            False when nobody wants frames of this slot any more.
         """
         with self._changed:
-            slot = self._slots.get(camera)
-            while (
-                slot
-                and not (slot.shut or self._closed or slot.newest_wins)
-                and len(slot.waiting) >= READ_AHEAD
-            ):
-                self._changed.wait()
-                slot = self._slots.get(camera)
-            if slot is None or slot.shut or self._closed:
+            self._changed.wait_for(
+                lambda: self.shut_down or self.newest_wins or len(self.waiting) < READ_AHEAD
+            )
+            if self.shut_down:
                 return False
-            now = time.monotonic()
-            if slot.newest_wins:
-                slot.frames += 1
-                slot.dropped += len(slot.waiting)
-                slot.waiting.clear()
-            slot.waiting.append(Waiting(camera, frame, flaw, now))
-            slot.last_put = now
+            self.last_put = time.monotonic()
+            if self.newest_wins:
+                self.frames += 1
+                self.dropped += len(self.waiting)
+                self.waiting.clear()
+            self.waiting.append(Waiting(self, frame, flaw, self.last_put))
             self._changed.notify_all()
             return True
 
-    def take(self, most: int, linger_s: float, timeout_s: float) -> list[Waiting]:
-        """Frames of up to `most` different cameras; empty after `timeout_s` without any.
+    def settle(self) -> None:
+        """Waits until the verdicts on all frames are out, or nobody wants them."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.shut_down or not (self.waiting or self.in_hand))
+
+    def shut(self) -> None:
+        """Takes no more frames; those that wait stay."""
+        with self._changed:
+            self.shut_down = True
+            self._changed.notify_all()
+
+    def remove(self, timeout_s: float) -> None:
+        """Shuts it, drops what waits, and waits for the verdict on what the guard has in hand."""
+        with self._changed:
+            self._discard()
+            self._mailbox.slots.remove(self)
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self.in_hand, timeout_s)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no frame waits."""
+        with self._changed:
+            return not self.waiting
+
+    @property
+    def counts(self) -> Counts:
+        """What became of its frames so far."""
+        with self._changed:
+            waiting = len(self.waiting) if self.newest_wins else 0
+            return Counts(self.frames, self.dropped, self.finished, waiting + self.in_hand)
+
+    def _take(self) -> Waiting[Owner]:
+        self.frames += not self.newest_wins
+        self.in_hand += 1
+        self.last_taken = time.monotonic()
+        return self.waiting.popleft()
+
+    def _discard(self) -> None:
+        self.shut_down = True
+        if self.newest_wins:
+            self.dropped += len(self.waiting)
+        self.waiting.clear()
+
+
+class Mailbox(Generic[Owner]):
+    """The slots between the reader threads and the guard's thread."""
+
+    def __init__(self) -> None:
+        self.changed = threading.Condition()
+        self.slots: list[Slot[Owner]] = []
+        self._woken = self._closed = False
+
+    def slot(self, owner: Owner) -> Slot[Owner]:
+        """A new slot; a camera's, until its `newest_wins` says otherwise."""
+        with self.changed:
+            made = Slot(self, owner)
+            made.shut_down = self._closed
+            self.slots.append(made)
+            return made
+
+    def take(self, most: int, linger_s: float, timeout_s: float) -> list[Waiting[Owner]]:
+        """Frames of up to `most` different slots; empty after `timeout_s` without any.
 
         Args:
             most: frames to take at most.
             linger_s: how long after its arrival the oldest frame may be held for others to come.
             timeout_s: how long to wait for a first one.
         """
-        with self._changed:
+        with self.changed:
             deadline = time.monotonic() + timeout_s
             while not (full := self._full()):
                 left = deadline - time.monotonic()
                 if left <= 0 or self._closed or self._woken:
                     self._woken = False
                     return []
-                self._changed.wait(left)
+                self.changed.wait(left)
             until = min(slot.waiting[0].since for slot in full) + linger_s
             while len(full) < min(most, self._expected()) and not self._closed:
                 left = until - time.monotonic()
                 if left <= 0:
                     break
-                self._changed.wait(left)
+                self.changed.wait(left)
                 full = self._full()
-            now = time.monotonic()
-            taken = []
-            for slot in sorted(full, key=lambda slot: slot.last_taken)[:most]:
-                taken.append(slot.waiting.popleft())
-                slot.taken += 1
-                slot.frames += not slot.newest_wins
-                slot.last_taken = now
-            self._changed.notify_all()
+            least_recently = sorted(full, key=lambda slot: slot.last_taken)
+            taken = [slot._take() for slot in least_recently[:most]]
+            self.changed.notify_all()
             return taken
 
-    def finish(self, taken: list[Waiting]) -> None:
+    def finish(self, taken: list[Waiting[Owner]]) -> None:
         """The verdicts on frames that were taken are out."""
-        with self._changed:
+        with self.changed:
             for one in taken:
-                if one.camera in self._slots:
-                    self._slots[one.camera].finished += 1
-            self._changed.notify_all()
-
-    def settle(self, camera: str) -> None:
-        """Waits until the verdicts on all frames of this camera are out, or nobody wants them."""
-        with self._changed:
-            while (
-                (slot := self._slots.get(camera))
-                and not (slot.shut or self._closed)
-                and (slot.waiting or slot.finished < slot.taken)
-            ):
-                self._changed.wait()
+                one.slot.in_hand -= 1
+                one.slot.finished += 1
+            self.changed.notify_all()
 
     def wake(self) -> None:
         """Makes a `take` that waits for a first frame, or the next one to do so, return at once."""
-        with self._changed:
+        with self.changed:
             self._woken = True
-            self._changed.notify_all()
-
-    def shut(self, camera: str) -> None:
-        """Takes no more frames of this camera; those that wait stay."""
-        with self._changed:
-            if camera in self._slots:
-                self._slots[camera].shut = True
-                self._changed.notify_all()
-
-    def empty(self, camera: str) -> bool:
-        """Whether no frame of this camera waits."""
-        with self._changed:
-            return camera not in self._slots or not self._slots[camera].waiting
-
-    def counts(self, camera: str) -> Counts:
-        """What became of a camera's frames so far."""
-        with self._changed:
-            slot = self._slots.get(camera) or _Slot(newest_wins=True)
-            return Counts(slot.frames, slot.dropped, slot.taken)
-
-    def forget(self, camera: str) -> None:
-        """Removes a camera's slot with what waits in it."""
-        with self._changed:
-            self._slots.pop(camera, None)
-            self._changed.notify_all()
+            self.changed.notify_all()
 
     def close(self) -> None:
         """Takes no more frames; those that wait count as dropped."""
-        with self._changed:
+        with self.changed:
             self._closed = True
-            for slot in self._slots.values():
-                if slot.newest_wins:
-                    slot.dropped += len(slot.waiting)
-                slot.waiting.clear()
-            self._changed.notify_all()
+            for slot in self.slots:
+                slot._discard()
+            self.changed.notify_all()
 
-    def _full(self) -> list[_Slot]:
-        return [slot for slot in self._slots.values() if slot.waiting]
+    def _full(self) -> list[Slot[Owner]]:
+        return [slot for slot in self.slots if slot.waiting]
 
     def _expected(self) -> int:
-        """How many cameras have a frame waiting or are likely to deliver one soon."""
+        """How many slots have a frame waiting or are likely to get one soon."""
         since = time.monotonic() - EXPECTED_S
         return sum(
-            bool(slot.waiting) or (slot.last_put > since and not slot.shut)
-            for slot in self._slots.values()
+            bool(slot.waiting) or (slot.last_put > since and not slot.shut_down)
+            for slot in self.slots
         )

@@ -69,6 +69,11 @@ class Outlet:
             self._changed.notify_all()
 
     @property
+    def closed(self) -> bool:
+        """Whether it takes no more items."""
+        return self._closed
+
+    @property
     def finished(self) -> bool:
         """Whether it is closed and nothing waits any more."""
         with self._changed:

@@ -13,34 +13,32 @@ one while a source is live; what is lost in between is counted.
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 
 from blurvote.runtime.errors import BlurvoteError, SettingsError
 from blurvote.runtime.guard import Guard
 from blurvote.runtime.observation import Event, Observation, iso_time
 from blurvote.runtime.pipeline.camera import Camera
-from blurvote.runtime.pipeline.delivery import Delivery
+from blurvote.runtime.pipeline.fan_out import AnySink, FanOut
+from blurvote.runtime.pipeline.iterate import iterate, iterate_async
 from blurvote.runtime.pipeline.judge import Judge
 from blurvote.runtime.pipeline.mailbox import Mailbox
 from blurvote.runtime.pipeline.outlet import Outlet
 from blurvote.runtime.pipeline.process import process_usage
-from blurvote.runtime.pipeline.roster import COUNTS, Roster
-from blurvote.runtime.pipeline.settings import CameraSettings, Flow
-from blurvote.runtime.sinks import CallbackSink, Sink, SinkContext, open_sink
-from blurvote.runtime.sources.redact import without_password
+from blurvote.runtime.pipeline.roster import Roster
+from blurvote.runtime.pipeline.settings import AnyCamera, Flow
+from blurvote.runtime.sinks import SinkContext
 from blurvote.runtime.summary import Summary
 
 __all__ = ["Pipeline"]
 
 TICK_S = 0.2
-PICTURES, LINES = 4, 1000  # items that may wait for an iterator, with and without pixels
 EVENTS = 200  # newest ones that are kept
 STILLS_PER_SECOND = 10.0  # of a video made from pictures
 
@@ -50,7 +48,7 @@ class Pipeline:
 
     Args:
         guard: stays the caller's to close.
-        cameras: settings, or bare URIs.
+        cameras: settings, or bare URIs, paths or camera numbers.
         sinks: URIs (see `open_sink`), open sinks, or functions that take an `Observation`.
         flow: how sources share the guard.
 
@@ -66,36 +64,44 @@ class Pipeline:
     def __init__(
         self,
         guard: Guard,
-        cameras: Sequence[CameraSettings | str],
-        sinks: Sequence[str | Sink | Callable[[Observation], None]] = (),
+        cameras: Sequence[AnyCamera],
+        sinks: Sequence[AnySink] = (),
         flow: Flow | None = None,
     ) -> None:
         self.guard = guard
         self.failure: Exception | None = None
         self._flow = flow or Flow()
-        self._mailbox = Mailbox()
+        self._mailbox: Mailbox[Camera] = Mailbox()
         self._judge = Judge(guard)
-        self._roster = Roster(self._mailbox, self._emit, self._opened, self._flow.in_turn)
         self._events: deque[Event] = deque(maxlen=EVENTS)
-        self._outlets: tuple[Outlet, ...] = ()
+        self._fan_out = FanOut(self._emit)
+        self._roster = Roster(self._mailbox, self._emit, self._opened, self._flow.in_turn)
         self._started_at = self._looked_at = time.monotonic()
         self._any_live = self._stopped = False
+        self._stopping = threading.Lock()
         self._verdicts = 0
         self._worker = threading.Thread(target=self._work, name="blurvote-guard", daemon=True)
-        for camera in cameras:
-            self.add_camera(camera)
-        self._deliveries: list[Delivery] = []
-        self._deliveries = self._open_sinks(sinks)
+        if isinstance(cameras, str):
+            raise SettingsError(f"cameras is {cameras!r}; expected a list, such as [{cameras!r}]")
+        self._roster.replace((), cameras, 0.0)
+        context = SinkContext(
+            guard.defense,
+            guard.labels,
+            self._frames_per_second,
+            stop=self.ask_to_stop,
+            live=lambda: self._any_live,
+        )
+        self._fan_out.open(sinks, context)
 
     # ---- cameras ----
 
-    def add_camera(self, camera: CameraSettings | str) -> None:
+    def add_camera(self, camera: AnyCamera) -> None:
         """Adds a camera, also while the pipeline runs.
 
         Raises:
             SettingsError: its name is taken.
         """
-        self._roster.add(camera)
+        self._roster.replace((), (camera,), 0.0)
 
     def remove_camera(self, name: str, timeout_s: float = 10.0) -> None:
         """Stops reading a camera and forgets it.
@@ -103,16 +109,31 @@ class Pipeline:
         Raises:
             SettingsError: there is no such camera.
         """
-        self._roster.remove(name, timeout_s)
+        self._roster.replace((name,), (), timeout_s)
+
+    def replace_cameras(
+        self,
+        remove: Sequence[str],
+        add: Sequence[AnyCamera],
+        timeout_s: float = 10.0,
+    ) -> None:
+        """Removes cameras and adds others, which may take their names, in one step.
+
+        Args:
+            remove: names.
+            add: settings, or bare URIs.
+            timeout_s: for the sources of all that go.
+
+        Raises:
+            SettingsError: there is no such camera, or a name is taken; nothing was changed.
+        """
+        self._roster.replace(remove, add, timeout_s)
 
     def _opened(self, camera: Camera) -> None:
         """From a reader's thread: with a live source nothing may wait for a consumer any more."""
         if camera.live and not self._any_live:
             self._any_live = True
-            for delivery in self._deliveries:
-                delivery.never_wait()
-            for outlet in self._outlets:
-                outlet.never_wait()
+            self._fan_out.never_wait()
 
     def relearn(self, name: str) -> None:
         """Has a camera's alarm learn its baseline anew, as after it was moved.
@@ -139,28 +160,24 @@ class Pipeline:
         """Stops reading, lets the guard finish what waits, closes the sinks; may be called again.
 
         Args:
-            timeout_s: for sources to give their threads back and again for sinks to deliver.
+            timeout_s: for all of that together; sinks get another second, and time to finish
+                files, such as the index of a video.
 
         Raises:
             BlurvoteError: what ended the pipeline before, or a sink whose output is not complete.
         """
-        if self._stopped:
-            return
-        self._stopped = True
-        self.ask_to_stop()
-        for outlet in self._outlets:
-            outlet.never_wait()
-        if self._worker.ident is not None:
-            self._worker.join(timeout_s)
-        self._mailbox.close()
-        self._roster.join(timeout_s)
-        for outlet in self._outlets:
-            outlet.close()
-        for delivery in self._deliveries:
-            try:
-                delivery.close(timeout_s)
-            except BlurvoteError as error:
-                self.failure = self.failure or error
+        deadline = time.monotonic() + timeout_s
+        with self._stopping:
+            if not self._stopped:
+                self.ask_to_stop()
+                self._fan_out.let_go()
+                if self.started:
+                    self._worker.join(timeout_s)
+                self._mailbox.close()
+                self._roster.join(max(0.0, deadline - time.monotonic()))
+                failure = self._fan_out.close(deadline)
+                self.failure = self.failure or failure
+                self._stopped = True
         if self.failure:
             raise self.failure
 
@@ -200,52 +217,22 @@ class Pipeline:
         Args:
             pixels: whether the frames are needed; without them far more may wait.
         """
-        overflow: Literal["drop", "wait"] = "drop" if self._any_live else "wait"
-        made = Outlet(PICTURES if pixels else LINES, overflow, pixels)
-        self._outlets = (*self._outlets, made)
-        if not self.running and self._worker.ident is not None:
-            made.close()
-        return made
+        return self._fan_out.outlet(pixels)
 
     def __iter__(self) -> Iterator[Observation]:
         """Starts where that was not done yet, yields every observation, and stops at the end.
 
+        What came before is not yielded, so iterate at once instead of in a `with` block, which
+        starts, too.
+
         Raises:
             BlurvoteError: as `stop`.
         """
-        outlet = self.outlet()
-        if self._worker.ident is None:
-            self.start()
-        try:
-            while not outlet.finished:
-                item = outlet.get(TICK_S)
-                if isinstance(item, Observation):
-                    yield item
-        finally:
-            outlet.close()
-            self.stop()
+        return iterate(self)
 
-    async def __aiter__(self) -> AsyncIterator[Observation]:
-        """The same for asyncio; the event loop is never blocked but by `stop` at the end."""
-        import asyncio
-
-        loop = asyncio.get_running_loop()
-        woken = asyncio.Event()
-        outlet = self.outlet()
-        outlet.on_change(lambda: _call_soon(loop, woken.set))
-        if self._worker.ident is None:
-            self.start()
-        try:
-            while not outlet.finished:
-                woken.clear()
-                while (item := outlet.get(0)) is not None:
-                    if isinstance(item, Observation):
-                        yield item
-                if not outlet.finished:
-                    await woken.wait()
-        finally:
-            outlet.close()
-            await loop.run_in_executor(None, self.stop)
+    def __aiter__(self) -> AsyncIterator[Observation]:
+        """The same for asyncio, whose event loop is never blocked."""
+        return iterate_async(self)
 
     # ---- watching ----
 
@@ -255,9 +242,14 @@ class Pipeline:
         return self._judge.summary
 
     @property
-    def busy_s(self) -> float:
+    def since_last_round_s(self) -> float:
         """Seconds since the guard's thread last looked for frames; large when it hangs."""
         return time.monotonic() - self._looked_at
+
+    @property
+    def started(self) -> bool:
+        """Whether `start` was called."""
+        return self._worker.ident is not None
 
     @property
     def running(self) -> bool:
@@ -308,9 +300,7 @@ class Pipeline:
         Of every camera, `frames == verdicts + dropped + pending`.
         """
         guard = self.guard
-        cameras = [camera.to_dict() for camera in self._roster.cameras]
-        past = self._roster.past
-        totals = {key: past[key] + sum(camera[key] for camera in cameras) for key in COUNTS}
+        cameras, totals = self._roster.snapshot()
         return {
             "time": iso_time(time.time()),
             "uptime_s": time.monotonic() - self._started_at,
@@ -325,7 +315,7 @@ class Pipeline:
             "totals": totals,
             "cameras": cameras,
             "stage_ms": self.summary.stage_ms(),
-            "sinks": [delivery.snapshot() for delivery in self._deliveries],
+            "sinks": self._fan_out.snapshot(),
             "process": process_usage(),
         }
 
@@ -342,11 +332,9 @@ class Pipeline:
                 if flow.max_frames is not None:
                     left = min(most, flow.max_frames - self._verdicts)
                 waiting = self._mailbox.take(left, flow.batch_wait_ms / 1e3, TICK_S)
-                known = [(self._roster.get(one.camera), one) for one in waiting]
-                here = [(camera, one) for camera, one in known if camera is not None]
-                for observation in self._judge.judge(here):
+                for observation in self._judge.judge(waiting):
                     self._verdicts += 1
-                    self._publish(observation)
+                    self._fan_out.put(observation)
                 self._mailbox.finish(waiting)
                 if time.monotonic() - ticked > TICK_S or not waiting:
                     ticked = time.monotonic()
@@ -354,61 +342,19 @@ class Pipeline:
         except Exception as error:
             self.failure = error
         finally:
-            for outlet in self._outlets:
-                outlet.close()
+            self._roster.stop()
+            self._fan_out.end()
 
     def _finished(self) -> bool:
         limit = self._flow.max_frames
         return (limit is not None and self._verdicts >= limit) or self._roster.done
 
-    def _publish(self, observation: Observation) -> None:
-        for delivery in self._deliveries:
-            delivery.put(observation)
-        for outlet in self._outlets:
-            outlet.put(observation)
-
     def _emit(self, event: Event) -> None:
         """From any thread."""
         self._events.append(event)
-        for delivery in self._deliveries:
-            delivery.tell(event)
-        for outlet in self._outlets:
-            outlet.put(event)
-
-    def _open_sinks(
-        self, sinks: Sequence[str | Sink | Callable[[Observation], None]]
-    ) -> list[Delivery]:
-        defense, labels = self.guard.defense, self.guard.labels
-        context = SinkContext(
-            defense,
-            labels,
-            self._frames_per_second,
-            stop=self.ask_to_stop,
-            live=lambda: self._any_live,
-        )
-        opened: list[tuple[str, Sink]] = []
-        try:
-            for given in sinks:
-                if isinstance(given, str):
-                    opened.append((without_password(given), open_sink(given, context)))
-                elif callable(given):
-                    name = getattr(given, "__qualname__", repr(given))
-                    opened.append((name, CallbackSink(given)))
-                else:
-                    opened.append((type(given).__name__, given))
-        except BlurvoteError:
-            for _, sink in opened:
-                with contextlib.suppress(BlurvoteError):
-                    sink.close()
-            raise
-        return [Delivery(name, sink, "wait", self._emit) for name, sink in opened]
+        self._fan_out.tell(event)
 
     def _frames_per_second(self) -> float:
         """Of the first source that has a rate."""
         rates = (camera.frames_per_second for camera in self._roster.cameras)
         return next((rate for rate in rates if rate), STILLS_PER_SECOND)
-
-
-def _call_soon(loop: Any, call: Callable[[], None]) -> None:
-    with contextlib.suppress(RuntimeError):  # the loop was closed before the pipeline
-        loop.call_soon_threadsafe(call)

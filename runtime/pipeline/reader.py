@@ -6,31 +6,27 @@ off. It alone opens and reads the source, and closes it unless a read does not c
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
 from blurvote.runtime.errors import BlurvoteError, SourceError, StreamLostError
 from blurvote.runtime.frame import Frame, check_pixels
-from blurvote.runtime.pipeline.camera import Camera, State
-from blurvote.runtime.pipeline.health import Health, HealthWatch
-from blurvote.runtime.pipeline.mailbox import Mailbox
-from blurvote.runtime.sources import Source, SourceOptions, open_source
-from blurvote.runtime.verdict import Reason
+from blurvote.runtime.pipeline.camera import Camera
+from blurvote.runtime.pipeline.stream_watch import StreamWatch
+from blurvote.runtime.sources import Source, SourceOptions, names_file, open_source
 
 __all__ = ["Reader", "backoff_s"]
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 10.0
-PROVEN_S = 2.0  # a stream that held this long is not blamed for earlier failures
-TOLD_AFTER_S = 1.0  # a blank picture may be a flash; its state is told when it lasts
-CORRUPT = 3  # unreadable frames within a second make a stream corrupt
+PROVEN_S = 2.0  # a stream that delivered for so long is not blamed for earlier failures
+STALLED, FREED = 2, 4  # timeouts after which a hanging read is told, and its source closed
 GRACE_S = 0.3  # that a read may take to come back before its source is closed under it
 MOST_ERRORS = 100  # unreadable frames in a row after which a live stream is opened again
-
-_FLAWS: dict[Health, Reason] = {"blank": "bad_frame", "frozen": "stale_frame"}
+MOST_FILE_ERRORS = 10_000  # ... and a file given up: a folder may well hold hundreds
 
 
 def backoff_s(failures: int) -> float:
@@ -44,33 +40,34 @@ def backoff_s(failures: int) -> float:
 
 
 class Reader:
-    """Reads one camera into the mailbox, from `start` to `stop` or to the source's end.
+    """Reads one camera into its slot, from `start` to `stop` or to the source's end.
 
     Args:
         camera: whose settings say what to open, and who is told what happens.
-        mailbox: takes the frames.
         on_open: called with the camera once its source is open, before its first frame.
+        on_end: called when no more frames will come.
         open: opens a source; see `open_source`.
     """
 
     def __init__(
         self,
         camera: Camera,
-        mailbox: Mailbox,
         on_open: Callable[[Camera], None],
+        on_end: Callable[[], None],
         open: Callable[[str, SourceOptions], Source] = open_source,
     ) -> None:
         self._camera = camera
-        self._mailbox = mailbox
         self._on_open = on_open
+        self._on_end = on_end
         self._open = open
         self._stopping = threading.Event()
         self._thread = threading.Thread(
             target=self._run, name=f"blurvote-{camera.name}"[:60], daemon=True
         )
-        self._read_since = float("inf")
         self._source: Source | None = None
+        self._read_since = float("inf")
         self._next = 0  # sequence number of the next frame, counted over all openings
+        self._delivered_s = 0.0  # from the first to the last frame of this opening
 
     def start(self) -> None:
         """Begins to read."""
@@ -80,178 +77,176 @@ class Reader:
     def stop(self) -> None:
         """Ends after the frame that is being read; returns at once."""
         self._stopping.set()
-        self._mailbox.shut(self._camera.name)
+        self._camera.slot.shut()
 
     def join(self, timeout_s: float) -> bool:
         """Waits for the thread; False when a source does not give it back in time."""
         if self._thread.ident is None:
             return True
+        deadline = time.monotonic() + timeout_s
         self._thread.join(min(timeout_s, GRACE_S))
-        source = self._source
-        if source is not None and self._thread.is_alive():
-            # Most sources' reads end when they are closed; some make whoever closes them wait.
-            threading.Thread(target=source.close, name="blurvote-close", daemon=True).start()
-            self._thread.join(max(0.0, timeout_s - GRACE_S))
+        if self._thread.is_alive():
+            self._free()
+            self._thread.join(max(0.0, deadline - time.monotonic()))
         return not self._thread.is_alive()
 
     def check(self) -> None:
-        """Tells of a source that keeps its reader waiting for much longer than it should."""
-        allowed = 2 * self._camera.settings.options.timeout_s
+        """Tells of a source that keeps its reader waiting for much longer than it should, and
+        closes it when that goes on, which ends the reads of most.
+        """
+        timeout_s = self._camera.settings.options.timeout_s
         waited = time.monotonic() - self._read_since
-        running = self._camera.state in ("live", "blank", "frozen", "corrupt")
-        if self._camera.live and running and waited > allowed:
+        if not self._camera.live or waited < STALLED * timeout_s:
+            return
+        if self._camera.state in ("live", "blank", "frozen", "corrupt"):
             self._camera.change("stalled", f"no frame for {waited:.0f} s")
+        if waited >= FREED * timeout_s:
+            self._free()
+
+    def _free(self) -> None:
+        """Closes the source under a read; in a thread of its own, as some make closing wait."""
+        source, self._source = self._source, None
+        if source is not None:
+            threading.Thread(
+                target=_close_quietly, args=(source,), name="blurvote-close", daemon=True
+            ).start()
+
+    # ---- the thread ----
 
     def _run(self) -> None:
         try:
             self._keep_open()
         finally:
+            self._camera.slot.shut()
             self._camera.over = True
-            if not self._stopping.is_set():  # else the slot may be another reader's by now
-                self._mailbox.shut(self._camera.name)
-            self._mailbox.wake()
+            self._on_end()
 
     def _keep_open(self) -> None:
-        camera, settings = self._camera, self._camera.settings
+        camera = self._camera
+        limit = camera.settings.reconnect
         failures = 0
         while not self._stopping.is_set():
-            lived = 0.0
-            try:
-                source = self._open(settings.uri, settings.options)
-            except Exception as error:
-                why = _text(error)
-                # What was never open and is not just away will not come by itself.
-                if camera.live is None and not isinstance(error, StreamLostError):
-                    camera.broke(error)
-                    camera.change("failed", why)
-                    return
-            else:
-                started = time.monotonic()
-                ended = self._read_all(source)
-                if ended is None:
-                    return
-                why, lived = ended, time.monotonic() - started
-            if self._stopping.is_set():
+            why = self._open_once()
+            if why is None or self._stopping.is_set():
                 return
-            failures = 1 if lived >= PROVEN_S else failures + 1
-            if settings.reconnect is not None and failures > settings.reconnect:
-                camera.broke(SourceError(why))
-                camera.change("failed", why)
+            failures = 1 if self._delivered_s >= PROVEN_S else failures + 1
+            if limit is not None and failures > limit:
+                self._give_up(SourceError(why))
                 return
-            pause = backoff_s(failures)
             camera.change("lost", why)
-            self._stopping.wait(pause)
+            self._stopping.wait(backoff_s(failures))
+
+    def _open_once(self) -> str | None:
+        """Opens the source and reads it until it is lost (why), or for good (None)."""
+        camera, settings = self._camera, self._camera.settings
+        self._delivered_s = 0.0
+        try:
+            source = self._open(settings.uri, settings.options)
+        except Exception as error:
+            if self._will_never_be(error):
+                self._give_up(error)
+                return None
+            return _text(error)
+        self._source = source
+        try:
+            why = None if self._stopping.is_set() else self._read_all(source)
+        except Exception as error:  # of a source of somebody else's making
+            why = _text(error)
+            if not camera.live:
+                self._give_up(SourceError(why))
+                why = None
+        if why is not None and not self._stopping.is_set():
+            camera.change("lost", why)  # before closing, which may take its time
+        self._read_since = float("inf")
+        self._source = None
+        try:
+            source.close()
+        except Exception as error:
+            camera.broke(SourceError(f"{camera.uri} could not be closed: {_text(error)}"))
+        return why
+
+    def _will_never_be(self, error: Exception) -> bool:
+        """Whether a first opening that failed so is not worth another."""
+        settings = self._camera.settings
+        if self._camera.live is not None or isinstance(error, StreamLostError):
+            return False
+        return not settings.patient or names_file(settings.uri)
+
+    def _give_up(self, error: Exception) -> None:
+        if self._camera.live:  # then the state is told, with the reason
+            self._camera.errors += 1
+        else:
+            self._camera.broke(error)
+        self._camera.change("failed", _text(error))
 
     def _read_all(self, source: Source) -> str | None:
         """Reads until the source ends (None) or is lost (why)."""
         camera = self._camera
-        self._source = source
-        try:
-            if camera.live:
-                camera.reconnects += 1
-                camera.forget_the_past()
-            camera.live = source.live
-            camera.frames_per_second, camera.total = source.frames_per_second, source.total
-            self._mailbox.open(camera.name, newest_wins=source.live)
-            self._on_open(camera)
-            if not source.live:
-                camera.change("live")
-            return self._pump(source)
-        finally:
-            self._read_since = float("inf")
-            self._source = None
-            source.close()
-
-    def _pump(self, source: Source) -> str | None:
-        camera = self._camera
-        watch = _Watch(camera)
+        again = camera.live
+        camera.frames_per_second, camera.total = source.frames_per_second, source.total
+        camera.live = camera.slot.newest_wins = source.live
+        self._on_open(camera)
+        if not source.live:
+            camera.change("live")
+        watch = StreamWatch(camera) if source.live else None
         begin = self._next
-        errors_in_a_row = 0
+        first: float | None = None
+        errors = 0  # in a row
         while not self._stopping.is_set():
             self._read_since = time.monotonic()
             try:
                 frame = source.read()
                 if frame is not None:
                     check_pixels(frame.pixels)
-            except StreamLostError as error:
-                return str(error)
+            except StreamLostError:
+                raise
             except BlurvoteError as error:
-                if not source.live:
-                    self._mailbox.settle(camera.name)  # told in its place between the verdicts
-                camera.broke(error)
-                errors_in_a_row += 1
-                if source.live:
+                if watch is None:
+                    camera.slot.settle()  # told in its place between the verdicts
+                else:
                     watch.saw_error()
-                    if errors_in_a_row >= MOST_ERRORS:
-                        return f"{errors_in_a_row} frames in a row could not be read: {error}"
+                camera.broke(error)
+                errors += 1
+                if errors >= (MOST_ERRORS if watch else MOST_FILE_ERRORS):
+                    raise StreamLostError(
+                        f"{errors} frames in a row could not be read: {error}"
+                    ) from None
                 continue
-            except Exception as error:  # a source of somebody else's making
-                if source.live:
-                    return _text(error)
-                camera.broke(SourceError(_text(error)))
-                camera.change("failed", _text(error))
-                return None
-            errors_in_a_row = 0
+            errors = 0
             if self._stopping.is_set():
                 return None
             if frame is None:
-                if source.live:
+                if watch is not None:
                     return "the stream ended"
                 camera.change("ended")
                 return None
-            if begin:
-                frame = replace(frame, sequence=begin + frame.sequence)
-            self._next = frame.sequence + 1
-            camera.saw_size(frame)
-            flaw = watch.judge(frame) if source.live else None
-            if not self._mailbox.put(camera.name, frame, flaw):
+            now = time.monotonic()
+            if first is None:
+                first = now
+                if again:  # an opening alone says little: some open without a server
+                    camera.reconnects += 1
+                    camera.forget_the_past()
+            self._delivered_s = now - first
+            if not self._hand_over(frame, begin, watch):
                 return None
         return None
 
-
-class _Watch:
-    """Turns what single frames look like into the camera's state."""
-
-    def __init__(self, camera: Camera) -> None:
-        self._camera = camera
-        self._health = HealthWatch(camera.settings.frozen_s, camera.settings.check_blank)
-        self._blank_since: float | None = None
-        self._errors: deque[float] = deque(maxlen=CORRUPT)
-
-    def judge(self, frame: Frame) -> Reason | None:
-        """The frame's flaw, or None."""
-        health = self._health.judge(frame)
-        now = time.monotonic()
-        state: State = health
-        if health == "blank":
-            self._blank_since = now if self._blank_since is None else self._blank_since
-            if now - self._blank_since < TOLD_AFTER_S:
-                return _FLAWS[health]
-        else:
-            self._blank_since = None
-        if self._corrupt(now):
-            state = "corrupt"
-        self._camera.change(state, _WHY.get(state, ""))
-        return _FLAWS.get(health)
-
-    def saw_error(self) -> None:
-        """Takes note of a frame that could not be read."""
-        self._errors.append(time.monotonic())
-        if self._corrupt(self._errors[-1]):
-            self._camera.change("corrupt", _WHY["corrupt"])
-
-    def _corrupt(self, now: float) -> bool:
-        return len(self._errors) == CORRUPT and self._errors[0] > now - 1.0
+    def _hand_over(self, frame: Frame, begin: int, watch: StreamWatch | None) -> bool:
+        """Puts a frame into the slot; False when it is not wanted any more."""
+        if begin:
+            frame = replace(frame, sequence=begin + frame.sequence)
+        self._next = frame.sequence + 1
+        self._camera.saw_size(frame)
+        flaw = None if watch is None else watch.judge(frame)
+        return self._camera.slot.put(frame, flaw)
 
 
-_WHY: dict[State, str] = {
-    "blank": "its picture is uniform: a covered lens, no signal, or a decoder without a reference",
-    "frozen": "its picture has stood still for too long",
-    "corrupt": "frames arrive damaged",
-}
+def _close_quietly(source: Source) -> None:
+    with contextlib.suppress(Exception):  # its reader closes it again, and tells
+        source.close()
 
 
 def _text(error: Exception) -> str:
     if isinstance(error, BlurvoteError):
         return str(error)
-    return f"{type(error).__name__}: {error}"
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -5,17 +5,19 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from blurvote.runtime.errors import SettingsError
 from blurvote.runtime.observation import Event
 from blurvote.runtime.pipeline.camera import Camera
 from blurvote.runtime.pipeline.mailbox import Mailbox
 from blurvote.runtime.pipeline.reader import Reader
-from blurvote.runtime.pipeline.settings import CameraSettings, named
+from blurvote.runtime.pipeline.settings import AnyCamera, CameraSettings, as_camera
 
 __all__ = ["COUNTS", "Roster"]
 
+IN_HAND_S = 5.0  # that an inference may take whose frame's camera goes
 COUNTS = ("frames", "verdicts", "dropped", "pending", "errors", "reconnects")
 
 
@@ -23,7 +25,7 @@ class Roster:
     """Cameras by name. Any thread may call.
 
     Args:
-        mailbox: takes the readers' frames.
+        mailbox: has a slot for each.
         emit: takes the cameras' events.
         on_open: called with a camera once its source is open.
         in_turn: one source at a time, each after the frames of the one before are taken; what had
@@ -32,7 +34,7 @@ class Roster:
 
     def __init__(
         self,
-        mailbox: Mailbox,
+        mailbox: Mailbox[Camera],
         emit: Callable[[Event], None],
         on_open: Callable[[Camera], None],
         in_turn: bool,
@@ -45,40 +47,45 @@ class Roster:
         self._cameras: dict[str, Camera] = {}
         self._readers: dict[str, Reader] = {}
         self._to_start: deque[CameraSettings] = deque()
+        self._names: set[str] = set()  # of all that are here or to come, unless in turn
         self._past: Counter[str] = Counter()
         self._started = self._stopping = False
+        self._changing = 0  # replacements under way, during which nothing is over
 
-    def add(self, camera: CameraSettings | str) -> None:
-        """Adds a camera; it is started at once if `start` was called.
+    def replace(self, remove: Sequence[str], add: Sequence[AnyCamera], timeout_s: float) -> None:
+        """Stops and forgets some cameras, then adds others, which are started if `start` was
+        called.
 
-        Raises:
-            SettingsError: its name is taken.
-        """
-        settings = named(CameraSettings(camera) if isinstance(camera, str) else camera)
-        with self._lock:
-            taken = {*self._cameras, *(other.name for other in self._to_start)}
-            if settings.name in taken and not self._in_turn:
-                raise SettingsError(
-                    f"two cameras are called {settings.name!r}; give each a name of its own"
-                )
-            self._to_start.append(settings)
-            if self._started and not self._in_turn:
-                self._start_next()
-
-    def remove(self, name: str, timeout_s: float) -> None:
-        """Stops a camera's reader, waits for it for up to `timeout_s`, and forgets both.
+        Args:
+            remove: names of cameras.
+            add: cameras, which may have the names of those that go.
+            timeout_s: for the readers of those that go, together.
 
         Raises:
-            SettingsError: there is no such camera.
+            SettingsError: there is no such camera, or a name is taken; nothing was changed.
         """
+        new = [as_camera(one) for one in add]
         with self._lock:
-            if name not in self._cameras:
-                raise SettingsError(f"there is no camera {name!r}; there are {[*self._cameras]}")
-            reader = self._readers[name]
-        reader.stop()
-        reader.join(timeout_s)
-        with self._lock:
-            self._forget(name)
+            self._check_names(remove, new)
+            self._changing += 1
+            going = {name: self._readers[name] for name in remove}
+        try:
+            for reader in going.values():
+                reader.stop()
+            _join(going.values(), timeout_s)
+            with self._lock:
+                for name in remove:
+                    self._forget(name)
+                    self._names.discard(name)
+                for settings in new:
+                    if not self._in_turn:
+                        self._names.add(settings.name)
+                    self._to_start.append(settings)
+                    if self._started and not self._in_turn:
+                        self._start_next()
+        finally:
+            with self._lock:
+                self._changing -= 1
 
     def start(self) -> None:
         """Starts all readers, or the first one where they take turns."""
@@ -104,19 +111,17 @@ class Roster:
 
     def join(self, timeout_s: float) -> None:
         """Waits for all readers, for up to `timeout_s` together."""
-        deadline = time.monotonic() + timeout_s
         with self._lock:
             readers = [*self._readers.values()]
-        for reader in readers:
-            reader.join(max(0.0, deadline - time.monotonic()))
+        _join(readers, timeout_s)
 
     @property
     def done(self) -> bool:
         """Whether no frame waits, and none will come (or none is wanted any more)."""
         with self._lock:
             if self._stopping:
-                return all(self._mailbox.empty(name) for name in self._cameras)
-            return self._idle() and not self._to_start
+                return all(camera.slot.idle for camera in self._cameras.values())
+            return self._idle() and not self._to_start and not self._changing
 
     @property
     def cameras(self) -> list[Camera]:
@@ -129,28 +134,49 @@ class Roster:
         with self._lock:
             return self._cameras.get(name)
 
-    @property
-    def past(self) -> dict[str, int]:
-        """Counts of cameras that were removed or had their turn."""
+    def snapshot(self) -> tuple[list[dict[str, Any]], dict[str, int]]:
+        """The cameras as plain values, and the counts of those and all that were here before."""
         with self._lock:
-            return {key: self._past[key] for key in COUNTS}
+            cameras = [camera.to_dict() for camera in self._cameras.values()]
+            past = {key: self._past[key] for key in COUNTS}
+        return cameras, {key: past[key] + sum(c[key] for c in cameras) for key in COUNTS}
+
+    def _check_names(self, remove: Sequence[str], new: Sequence[CameraSettings]) -> None:
+        for name in remove:
+            if name not in self._cameras:
+                raise SettingsError(f"there is no camera {name!r}; there are {[*self._cameras]}")
+        if self._in_turn:
+            return
+        taken = self._names - {*remove}
+        for settings in new:
+            if settings.name in taken:
+                raise SettingsError(
+                    f"two cameras are called {settings.name!r}; give each a name of its own"
+                )
+            taken.add(settings.name)
 
     def _idle(self) -> bool:
-        return all(c.over and self._mailbox.empty(c.name) for c in self._cameras.values())
+        return all(camera.over and camera.slot.idle for camera in self._cameras.values())
 
     def _start_next(self) -> None:
         if self._in_turn:
             for over in [*self._cameras]:
                 self._forget(over)
         settings = self._to_start.popleft()
-        name = settings.name
-        camera = Camera(settings, self._emit, lambda: self._mailbox.counts(name))
-        self._cameras[name] = camera
-        self._readers[name] = Reader(camera, self._mailbox, self._on_open)
-        self._readers[name].start()
+        camera = Camera(settings, self._emit, self._mailbox)
+        self._cameras[settings.name] = camera
+        self._readers[settings.name] = Reader(camera, self._on_open, self._mailbox.wake)
+        self._readers[settings.name].start()
 
     def _forget(self, name: str) -> None:
-        values = self._cameras.pop(name).to_dict()
+        camera = self._cameras[name]
+        camera.slot.remove(IN_HAND_S)
+        values = camera.to_dict()
         self._past.update({key: values[key] for key in COUNTS})
-        del self._readers[name]
-        self._mailbox.forget(name)
+        del self._cameras[name], self._readers[name]
+
+
+def _join(readers: Iterable[Reader], timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
+    for reader in readers:
+        reader.join(max(0.0, deadline - time.monotonic()))

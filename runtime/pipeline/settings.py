@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, replace
 
 from blurvote.runtime.errors import SettingsError
@@ -9,7 +10,7 @@ from blurvote.runtime.pipeline.alarm import AlarmOptions
 from blurvote.runtime.sources.redact import without_password
 from blurvote.runtime.sources.source import SourceOptions
 
-__all__ = ["CameraSettings", "Flow", "Smoothing", "named"]
+__all__ = ["AnyCamera", "CameraSettings", "Flow", "Smoothing", "as_camera"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class CameraSettings:
         smoothing: None for none.
         alarm: None for no alarm.
         reconnect: how often a lost live stream is opened again in a row; None for ever, 0 never.
+        patient: whether a camera that cannot be opened at the start is tried again, as one that was
+            lost is. A missing file is not, and a stream that is only away always is.
         frozen_s: after how many seconds of the very same picture a live stream counts as frozen;
             0 never.
         check_blank: whether uniform pictures of a live stream are rejected as `bad_frame`.
@@ -58,6 +61,7 @@ class CameraSettings:
     smoothing: Smoothing | None = None
     alarm: AlarmOptions | None = None
     reconnect: int | None = None
+    patient: bool = True
     frozen_s: float = 10.0
     check_blank: bool = True
     max_age_s: float = 2.0
@@ -99,9 +103,23 @@ class Flow:
         _from_zero(self, "batch_wait_ms")
 
 
-def named(camera: CameraSettings) -> CameraSettings:
-    """The same with a name."""
-    return camera if camera.name else replace(camera, name=without_password(camera.uri))
+AnyCamera = CameraSettings | str | int | os.PathLike[str]
+"""Settings, or what to open: a URI, a path, the number of a camera."""
+
+
+def as_camera(given: AnyCamera) -> CameraSettings:
+    """Settings with a name.
+
+    Raises:
+        SettingsError: of another type.
+    """
+    if isinstance(given, (str, int, os.PathLike)):
+        given = CameraSettings(str(given) if isinstance(given, int) else os.fspath(given))
+    if not isinstance(given, CameraSettings):
+        raise SettingsError(
+            f"a camera is {given!r}; expected CameraSettings, a URI, a path or a number"
+        )
+    return given if given.name else replace(given, name=without_password(given.uri))
 
 
 def _from_zero(settings: CameraSettings | Flow, *names: str) -> None:

@@ -19,11 +19,11 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from blurvote.runtime.errors import SettingsError
+from blurvote.runtime.errors import BlurvoteError, SettingsError
 from blurvote.runtime.pipeline.alarm import AlarmOptions
 from blurvote.runtime.pipeline.settings import CameraSettings, Flow, Smoothing
 from blurvote.runtime.service.keys import (
@@ -53,7 +53,9 @@ from blurvote.runtime.service.tables import (
     read_value,
 )
 from blurvote.runtime.service.texts import as_items, open_to_all, read_text, secrets_in
+from blurvote.runtime.sinks.registry import check_kind as check_sink_kind
 from blurvote.runtime.sources.redact import without_password
+from blurvote.runtime.sources.registry import check_kind as check_source_kind
 from blurvote.runtime.sources.source import SourceOptions
 
 __all__ = ["load_config"]
@@ -166,7 +168,12 @@ class _Reader:
         if "sinks" not in top.value:
             return ()
         sinks = self._read(top.value["sinks"], tuple[str, ...])
-        return sinks if sinks is BAD else tuple(placed_sink(uri, self._folder) for uri in sinks)
+        if sinks is BAD:
+            return BAD
+        for item in top.value["sinks"].value:
+            if self._checked(item, check_sink_kind) is BAD:
+                return BAD
+        return tuple(placed_sink(uri, self._folder) for uri in sinks)
 
     def _serve(self, top: Item) -> Any:
         if "serve" not in top.value:
@@ -269,7 +276,18 @@ class _Reader:
         if found.value == "":
             self._problems.wrong(found, 'a camera, stream or file, such as "rtsp://10.0.0.7/live"')
             return BAD
-        return self._read(found, str)
+        return self._checked(found, check_source_kind)
+
+    def _checked(self, item: Item, check: Callable[[str], None]) -> Any:
+        """Text that `check` has nothing against."""
+        text = self._read(item, str)
+        if text is not BAD:
+            try:
+                check(text)
+            except BlurvoteError as error:
+                self._problems.add(item.path, str(error))
+                return BAD
+        return text
 
     def _smoothing(self, item: Item) -> Any:
         if item.value is False:

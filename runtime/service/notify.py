@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 
 __all__ = ["Notifier"]
 
+LONGEST_S = 1200.0  # that something long may take: engine builds take minutes
 _SEND_S = 1.0  # that systemd may take to make room in its queue
 
 
@@ -68,7 +69,8 @@ class Notifier:
         done = threading.Event()
 
         def beat() -> None:
-            while not done.wait(1.0):
+            until = time.monotonic() + LONGEST_S
+            while not done.wait(1.0) and time.monotonic() < until:
                 self.beat()
 
         thread = threading.Thread(target=beat, name="blurvote-beat", daemon=True)

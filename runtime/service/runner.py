@@ -88,13 +88,13 @@ class Runner:
             self._open(signals)
             self._notifier.ready(f"{len(self._settings.cameras)} sources")
             while not self._outlet.finished:
-                self._show_waiting()
+                self._show_some(LOOK_S)
                 if signals.stop_requested:
                     self._notifier.stopping()
                     break
                 if self._config is not None and signals.take_reload():
                     self._reload(self._config, signals)
-                if self.pipeline.busy_s < HUNG_S:
+                if self.pipeline.since_last_round_s < HUNG_S:
                     self._notifier.beat()
                 signals.wait(LOOK_S)
             self._drain()
@@ -127,12 +127,14 @@ class Runner:
         try:
             self.pipeline.stop(DRAIN_S)
         finally:
-            self._show_waiting()
+            self._show_some(DRAIN_S)
             if self._server is not None:
                 self._server.close()
 
-    def _show_waiting(self) -> None:
-        while (item := self._outlet.get(0)) is not None:
+    def _show_some(self, for_s: float) -> None:
+        """What waits, for so long: a slow terminal would never come to an end."""
+        until = time.monotonic() + for_s
+        while time.monotonic() < until and (item := self._outlet.get(0)) is not None:
             self._show(item, self.pipeline)
 
     def _say(self, text: str, error: bool = False, **data: object) -> None:
@@ -163,10 +165,8 @@ class Runner:
         if others:
             self._restart(new, signals)
             return f"reloaded: {', '.join(sorted(others))} changed, so all was started anew"
-        for name in (*changes.removed, *(camera.name for camera in changes.changed)):
-            self.pipeline.remove_camera(name)
-        for camera in (*changes.changed, *changes.added):
-            self.pipeline.add_camera(camera)
+        going = (*changes.removed, *(camera.name for camera in changes.changed))
+        self.pipeline.replace_cameras(going, (*changes.changed, *changes.added))
         return (
             f"reloaded: {len(changes.unchanged)} cameras go on, {len(changes.changed)} "
             f"changed, {len(changes.added)} added, {len(changes.removed)} removed"

@@ -16,6 +16,7 @@ __all__ = ["Signals"]
 _DEFAULTS = (signal.SIG_DFL, signal.default_int_handler)
 # `timeout` and other wrappers signal a process and its group, so one request may come twice.
 SAME_REQUEST_S = 0.25
+GIVE_UP_S = 45.0  # that a drain may take; systemd's patience (unit.py) is longer
 
 
 class Signals:
@@ -95,13 +96,15 @@ class Signals:
             self._writing.fileno(), warn_on_full_buffer=False
         )
         self._armed = True
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
             if signal.getsignal(number) in _DEFAULTS:
                 self._before[number] = signal.signal(number, self._on_signal)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._armed = False  # a late signal must not tear the clean-up apart
+        if self._before:
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before.clear()
@@ -119,5 +122,7 @@ class Signals:
         now = time.monotonic()
         if self.stop_signal is None:
             self.stop_signal, self._stopped_at = signal.Signals(number), now
+            # A write to a pipe that nobody reads would hold up the drain for ever.
+            signal.setitimer(signal.ITIMER_REAL, GIVE_UP_S)
         elif self._armed and now - self._stopped_at >= SAME_REQUEST_S:
             raise KeyboardInterrupt

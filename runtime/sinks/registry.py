@@ -16,9 +16,9 @@ from blurvote.runtime.sinks.segments import SegmentedVideoWriter
 from blurvote.runtime.sinks.sink import Sink, SinkContext
 from blurvote.runtime.sinks.window import WindowSink
 from blurvote.runtime.sinks.writers import CODECS, FolderWriter, VideoFileWriter
-from blurvote.runtime.sources import VIDEO_SUFFIXES
+from blurvote.runtime.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
-__all__ = ["Opener", "open_sink", "register_sink"]
+__all__ = ["Opener", "check_kind", "open_sink", "register_sink"]
 
 Opener = Callable[[str, SinkContext], Sink]
 """Takes the whole URI and the context, returns an open sink or raises SinkError."""
@@ -61,12 +61,7 @@ def open_sink(uri: str, context: SinkContext) -> Sink:
     scheme = _SCHEME.match(uri)
     if scheme and scheme[1].lower() in _OPENERS:
         return _OPENERS[scheme[1].lower()](uri, context)
-    if scheme and uri[scheme.end() :].startswith("//"):
-        known = ", ".join(f"{name}:" for name in sorted(_OPENERS))
-        raise SinkError(
-            f"there is no sink for {scheme[1]}://; known are {known}, - (JSON lines to stdout), "
-            "files (.jsonl, " + ", ".join(CODECS) + ") and folders"
-        )
+    check_kind(uri)
     name, options = split_options(uri)
     if name == "-" or name.lower().endswith(".jsonl"):
         return _open_lines(f"jsonl:{uri}", context)
@@ -74,6 +69,33 @@ def open_sink(uri: str, context: SinkContext) -> Sink:
     if CAMERA in name:
         return PerCameraSink(name, open_writer, context)
     return AnnotatedSink(open_writer(name), context)
+
+
+def check_kind(uri: str) -> None:
+    """Raises SinkError for a URI of a scheme that nobody registered, or a file of no such kind."""
+    scheme = _SCHEME.match(uri)
+    if scheme and scheme[1].lower() in _OPENERS:
+        return
+    if scheme and uri[scheme.end() :].startswith("//"):
+        known = ", ".join(f"{name}:" for name in sorted(_OPENERS))
+        raise SinkError(
+            f"there is no sink for {scheme[1]}://; known are {known}, - (JSON lines to stdout), "
+            "files (.jsonl, " + ", ".join(CODECS) + ") and folders"
+        )
+    name, _ = split_options(uri)
+    suffix = Path(name).suffix.lower()
+    if not name:
+        raise SinkError("a sink has no name; expected a file, a folder or a URI")
+    if suffix in VIDEO_SUFFIXES and suffix not in CODECS:
+        raise SinkError(
+            f"{name} is a {suffix} video, which cannot be written; use {', '.join(CODECS)} "
+            "or a folder"
+        )
+    if suffix in (".json", ".txt", ".csv", *IMAGE_SUFFIXES) and not Path(name).is_dir():
+        raise SinkError(
+            f"{name} is no sink; verdicts go to a .jsonl file, pictures to a folder "
+            f"({', '.join(CODECS)} are videos)"
+        )
 
 
 def _picture_writer(
@@ -91,11 +113,6 @@ def _picture_writer(
         segment_s = number(name, given, "segment_s", 0)
         keep = whole_number(name, given, "keep", 0)
         return lambda path: SegmentedVideoWriter(path, rate, segment_s, keep)
-    if suffix in VIDEO_SUFFIXES:
-        raise SinkError(
-            f"{name} is a {suffix} video, which cannot be written; use {', '.join(CODECS)} "
-            "or a folder"
-        )
     given = parse_options(name, options, ("keep",))
     kept = whole_number(name, given, "keep", 0) or None
     return lambda path: FolderWriter(path, kept)

@@ -13,7 +13,7 @@ from blurvote.runtime.sources.mjpeg import MjpegSource
 from blurvote.runtime.sources.network import NetworkSource
 from blurvote.runtime.sources.pictures import IMAGE_SUFFIXES, ImageSource, read_image
 from blurvote.runtime.sources.redact import without_password
-from blurvote.runtime.sources.registry import Opener, open_source, register_source
+from blurvote.runtime.sources.registry import Opener, names_file, open_source, register_source
 from blurvote.runtime.sources.source import Source, SourceOptions
 from blurvote.runtime.sources.synthetic import SyntheticSource
 from blurvote.runtime.sources.video import VIDEO_SUFFIXES, VideoSource
@@ -34,6 +34,7 @@ __all__ = [
     "SourceOptions",
     "SyntheticSource",
     "VideoSource",
+    "names_file",
     "open_source",
     "read_image",
     "register_source",

@@ -49,8 +49,9 @@ class StreamAddress:
         threads = given.get("threads", "1")
         if not (threads.isdecimal() and 0 < int(threads) <= 64):
             raise SourceError(f"{name}: threads is {threads!r}; expected {_KNOWN['threads']}")
+        scheme, colon, rest = url.partition(":")
         return cls(
-            url,
+            scheme.lower() + colon + rest,
             name,
             url.lower().startswith("rtsp"),
             given.get("transport", "tcp"),

@@ -23,7 +23,7 @@ from blurvote.runtime.sources.stdin import StdinLines
 from blurvote.runtime.sources.synthetic import open_synthetic
 from blurvote.runtime.sources.video import VIDEO_SUFFIXES, VideoSource
 
-__all__ = ["Opener", "open_source", "register_source", "scheme_of"]
+__all__ = ["Opener", "check_kind", "names_file", "open_source", "register_source", "scheme_of"]
 
 Opener = Callable[[str, SourceOptions], Source]
 """Takes the whole URI and the options, returns an open source or raises SourceError."""
@@ -58,6 +58,22 @@ def scheme_of(uri: str) -> str | None:
     return found[1].lower() if found and found[1].lower() in _OPENERS else None
 
 
+def names_file(uri: str) -> bool:
+    """Whether it is a picture, video, folder, glob or `-`, and not a camera or stream."""
+    return _is_there(uri) or not (uri.isdecimal() or scheme_of(uri))
+
+
+def check_kind(uri: str) -> None:
+    """Raises SourceError for a URI of a scheme that nobody registered."""
+    if scheme_of(uri) or _is_there(uri):
+        return
+    if re.match(r"[a-z][a-z0-9+.-]+://", uri, re.IGNORECASE):
+        known = ", ".join(f"{name}:" for name in sorted(_OPENERS))
+        raise SourceError(
+            f"{without_password(uri)} is of no known kind; expected {known} or a path"
+        )
+
+
 def open_source(uri: str, options: SourceOptions | None = None) -> Source:
     """The source that `uri` names.
 
@@ -85,11 +101,7 @@ def _open(uri: str, options: SourceOptions) -> Source:
         return _OPENERS[scheme](uri, options)
     if uri.isdecimal():
         return CameraSource(int(uri), options)
-    if re.match(r"[a-z][a-z0-9+.-]+://", uri, re.IGNORECASE) and not _is_there(uri):
-        known = ", ".join(f"{name}:" for name in sorted(_OPENERS))
-        raise SourceError(
-            f"{without_password(uri)} is of no known kind; expected {known} or a path"
-        )
+    check_kind(uri)
     options.refuse(uri, "files come as they are", "width", "codec")
     if not options.pace:
         options.refuse(uri, "a file has no rate unless it is paced; add pace", "fps")

@@ -22,13 +22,14 @@ __all__ = ["SyntheticSource", "open_synthetic"]
 _KNOWN = {
     "width": "pixels",
     "height": "pixels",
-    "fps": "frames per second",
+    "fps": "frames per second, 0.01 to 1e6",
     "seed": "a whole number",
     "noise": "a standard deviation from 0 to 1",
     "frames": "a number of frames",
     "live": "0 or 1",
 }
 _FRAMES_PER_SIGN = 8
+_MOST_PIXELS = 8192 * 8192
 _FPS = 15.0
 _MOST_BYTES = 128 << 20  # of pictures kept for replay; of huge ones there are fewer
 
@@ -121,6 +122,8 @@ def open_synthetic(uri: str, options: SourceOptions) -> SyntheticSource:
         size = int(number("width", 1, 32768, 0)), int(number("height", 1, 32768, 0))
     elif options.width is not None and options.height is not None:
         size = options.width, options.height
+    if size is not None and size[0] * size[1] > _MOST_PIXELS:
+        raise SourceError(f"{uri} is to be {size[0]}x{size[1]} px; expected at most 8192x8192")
     rounds = None if live or options.loop else _round_length()
     return SyntheticSource(
         uri,

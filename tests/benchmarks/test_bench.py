@@ -80,7 +80,8 @@ def test_every_section_is_there(ran: Path) -> None:
         "providers",
         "views",
     }
-    assert {"growth", "planning", "boxes", "vote", "compute", "start", "cascade"} <= set(found.facts)
+    facts = {"growth", "planning", "boxes", "vote", "compute", "start", "cascade"}
+    assert facts <= set(found.facts)
     assert {row.key for row in found.rows if row.section == "verdict"} >= {
         ("verdict", "128x96", way)
         for way in (

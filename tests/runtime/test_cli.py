@@ -116,7 +116,9 @@ USAGE_ERRORS = {
     "run": "the following arguments are required: guard, SOURCE (or --config TOML)",
     "run g.onnx": "the following arguments are required: SOURCE (or --config TOML)",
     "run g.onnx 0 --check": "--check is for a config file; give --config TOML",
-    "run g.onnx --config x.toml": "g.onnx was given beside --config",
+    "run g.onnx --config x.toml": "g.onnx was given beside --config, which says all of that",
+    "run --config x.toml --quiet": "--quiet was given beside --config, which says all of that",
+    "run g.onnx 0 --token abc": "--token is for the live page; add --serve",
     "run g.onnx a.jpg --bogus": "unrecognized arguments: --bogus",
     "run g.onnx a.jpg --js": "unrecognized arguments: --js",  # abbreviations would bind us
     "run g.onnx a.jpg --provider gpu": "argument --provider: invalid choice: 'gpu'",

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from blurvote.benchmarks.latency.bench import Bench
 from blurvote.runtime.errors import DefenseError
@@ -31,7 +33,9 @@ def measure(bench: Bench) -> None:
     builder = ViewBuilder(defense, threads=1)
     frame = bench.pictures.frames(*FRAME, count=1)[0]
     out = np.empty((len(defense.passes), 3, *defense.crop), np.float32)
-    planning, in_place, copied = [], [], []
+    planning: list[float] = []
+    in_place: list[float] = []
+    copied: list[float] = []
     for n, (top, left, height, width) in enumerate(_boxes()):
         began = time.perf_counter()
         try:
@@ -41,8 +45,8 @@ def measure(bench: Bench) -> None:
         planning.append((time.perf_counter() - began) * 1e3)
         box = frame[top : top + height, left : left + width]
         ways: list[tuple[list[float], Callable[[], Any]]] = [
-            (in_place, lambda box=box: builder.build(box, out)),
-            (copied, lambda box=box: builder.build(np.ascontiguousarray(box), out)),
+            (in_place, partial(builder.build, box, out)),
+            (copied, partial(_build_a_copy, builder, box, out)),
         ]
         for times, way in ways[:: 1 if n % 2 else -1]:
             began = time.perf_counter()
@@ -54,6 +58,12 @@ def measure(bench: Bench) -> None:
         "views_in_place_ms": _percentiles(in_place),
         "views_of_a_copy_ms": _percentiles(copied),
     }
+
+
+def _build_a_copy(
+    builder: ViewBuilder, box: NDArray[np.uint8], out: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    return builder.build(np.ascontiguousarray(box), out)
 
 
 def _boxes() -> list[tuple[int, int, int, int]]:

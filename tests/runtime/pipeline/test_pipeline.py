@@ -14,9 +14,17 @@ import cv2
 import numpy as np
 import pytest
 
-from blurvote.runtime import Frame, Guard, SettingsError, SinkError, SourceError, StreamLostError
+from blurvote.runtime import (
+    Frame,
+    Guard,
+    GuardError,
+    SettingsError,
+    SinkError,
+    SourceError,
+    StreamLostError,
+)
 from blurvote.runtime.observation import Observation
-from blurvote.runtime.pipeline import reader
+from blurvote.runtime.pipeline import reader, stream_watch
 from blurvote.runtime.pipeline.alarm import AlarmOptions
 from blurvote.runtime.pipeline.pipeline import Pipeline
 from blurvote.runtime.pipeline.settings import CameraSettings, Flow, Smoothing
@@ -29,6 +37,7 @@ from tests.runtime.pipeline.pictures import eventually, picture, stream
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader, "FIRST_PAUSE_S", 0.01)
     monkeypatch.setattr(reader, "LONGEST_PAUSE_S", 0.05)
+    monkeypatch.setattr(stream_watch, "CLEAR_AFTER_S", 0.05)
 
 
 def camera(name: str, *opens: Any, live: bool = True, **settings: Any) -> CameraSettings:
@@ -106,7 +115,8 @@ def test_a_camera_that_is_not_there_yet(guard: Guard) -> None:
 
 
 def test_a_source_that_can_never_be_opened_fails_alone(guard: Guard) -> None:
-    wrong, right = camera("wrong", SourceError("no such thing")), camera("right", stream())
+    wrong = camera("wrong", SourceError("no such thing"), patient=False)
+    right = camera("right", stream())
     with Pipeline(guard, [wrong, right]) as pipeline:
         assert eventually(lambda: pipeline.ready)
         first, second = pipeline.snapshot()["cameras"]
@@ -118,6 +128,103 @@ def test_a_source_that_can_never_be_opened_fails_alone(guard: Guard) -> None:
 def only_of(pipeline: Pipeline, name: str) -> dict[str, Any]:
     (one,) = [one for one in pipeline.snapshot()["cameras"] if one["name"] == name]
     return one
+
+
+def test_a_camera_that_is_unplugged_at_the_start_is_waited_for(guard: Guard) -> None:
+    unplugged = SourceError("camera 0 cannot be opened")
+    with Pipeline(guard, [camera("late", unplugged, unplugged, stream())]) as pipeline:
+        assert eventually(lambda: pipeline.ready)
+
+
+@pytest.mark.parametrize("given", ["missing.mp4", "rtps://x/y"])
+def test_iterating_over_nothing_says_why(guard: Guard, given: str) -> None:
+    with pytest.raises(SourceError, match="no source could be read: "):
+        list(Pipeline(guard, [given]))
+
+
+def test_a_source_of_somebody_elses_making(guard: Guard) -> None:
+    class Odd:
+        total = frames_per_second = None
+        live = True
+
+        def __init__(self) -> None:
+            self.seeds = iter(range(5))
+
+        def read(self) -> Any:
+            return Frame(picture(seed=next(self.seeds)))  # StopIteration in the end
+
+        def close(self) -> None:
+            raise OSError("the device is gone")
+
+    register_source("odd", lambda uri, options: Odd())
+    with Pipeline(guard, ["odd:"]) as pipeline:
+        assert eventually(lambda: only(pipeline)["reconnects"] > 1)
+        texts = [event.text for event in pipeline.events()]
+    assert any("odd: could not be closed: OSError: the device is gone" in text for text in texts)
+    assert any("odd: is lost: StopIteration" in text for text in texts)
+
+
+def test_what_delivers_nothing_is_not_proven(guard: Guard) -> None:
+    silent = [[0.01, StreamLostError("silence")]] * 9
+    pipeline = Pipeline(guard, [camera("gate", *silent, reconnect=2)])
+    pipeline.run()
+    assert scripts["gate"].asked == 3
+    assert only(pipeline)["reconnects"] == 0
+
+
+def test_damaged_frames_now_and_then_do_not_flap(
+    guard: Guard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream_watch, "CLEAR_AFTER_S", 60.0)
+    some = [step for n in range(60) for step in (picture(seed=n), SourceError("x"), 0.05)]
+    with Pipeline(guard, [camera("gate", some, stream())]) as pipeline:
+        assert eventually(lambda: only(pipeline)["reconnects"] == 1)
+        assert states(pipeline, "gate")[:3] == ["live", "corrupt", "lost"]
+
+
+def test_the_only_camera_may_be_replaced(guard: Guard) -> None:
+    first = camera("gate", *(lambda: stream() for _ in range(30)))
+    with Pipeline(guard, [first]) as pipeline:
+        for _ in range(10):
+            before = scripts["gate"].opened
+            pipeline.replace_cameras(["gate"], [first])
+            assert eventually(lambda before=before: scripts["gate"].opened > before)
+            assert eventually(lambda: only(pipeline)["verdicts"] > 0)
+        assert pipeline.running
+        totals = pipeline.snapshot()["totals"]
+        assert totals["frames"] == totals["verdicts"] + totals["dropped"] + totals["pending"]
+
+
+def test_a_closed_guard_ends_the_run(guard: Guard) -> None:
+    pipeline = Pipeline(guard, [camera("gate", stream())]).start()
+    assert eventually(lambda: only(pipeline)["verdicts"] > 3)
+    guard.close()
+    assert eventually(lambda: not pipeline.running)
+    with pytest.raises(GuardError, match="was closed"):
+        pipeline.stop()
+
+
+def test_what_two_sinks_would_write_over_each_other_is_refused(
+    guard: Guard, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.jsonl"
+    with pytest.raises(SinkError, match="two sinks write to"):
+        Pipeline(guard, [], [str(path), f"jsonl:{path}?keep=3&max_mb=1"])
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("cameras", "said"),
+    [("synthetic:", "expected a list"), ([None], "a camera is None"), ([1.5], "a camera is 1.5")],
+)
+def test_cameras_of_the_wrong_type(guard: Guard, cameras: Any, said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        Pipeline(guard, cameras)
+
+
+def test_cameras_by_path_and_number(guard: Guard, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), picture())
+    assert len(list(Pipeline(guard, [tmp_path / "a.png"]))) == 1
 
 
 @pytest.mark.parametrize(("tries", "asked"), [(0, 1), (3, 4)])

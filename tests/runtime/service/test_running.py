@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -123,6 +124,28 @@ def test_lines_for_people_name_every_camera(
         assert "age p50" in line
 
 
+def test_a_reader_who_stops_reading_cannot_hold_up_the_end(make_guard: MakeGuard) -> None:
+    code = (
+        "import sys\nfrom blurvote.runtime import cli\nfrom blurvote.runtime.service import signals\n"
+        "signals.GIVE_UP_S = 1.0; sys.exit(cli.main(sys.argv[1:]))"
+    )
+    args = ["run", str(make_guard()), "synthetic:?live=1&fps=500", "--json"]
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        time.sleep(1.0)  # until the pipe, of 64 KiB, is full
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(WITHIN_S) == 130
+
+
+def test_names_for_cameras(start: Callable[..., Process], make_guard: MakeGuard) -> None:
+    process = start(make_guard(), "gate=synthetic:?live=1", "--max-frames", 3, "--json")
+    assert process.end() == 0
+    assert {line["camera"] for line in process.objects if line["type"] == "verdict"} == {"gate"}
+
+
 def config(folder: Path, guard: Path, cameras: dict[str, str], more: str = "") -> Path:
     path = folder / "cameras.toml"
     entries = "".join(
@@ -133,7 +156,9 @@ def config(folder: Path, guard: Path, cameras: dict[str, str], more: str = "") -
 
 
 def lines_of(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    """The lines of a file that may be growing: what has no end yet is not one."""
+    whole = path.read_text().rpartition("\n")[0] if path.exists() else ""
+    return [json.loads(line) for line in whole.splitlines()]
 
 
 def test_a_service_from_its_config(
@@ -240,3 +265,24 @@ def test_check_prints_the_settings_without_secrets(
     printed = capsys.readouterr().out
     assert "secret" not in printed
     assert json.loads(printed)["cameras"][0]["uri"] == "rtsp://me:***@host/live"
+
+
+def test_check_names_what_no_kind_of_source_or_sink_is(
+    capsys: pytest.CaptureFixture[str], make_guard: MakeGuard, tmp_path: Path
+) -> None:
+    path = config(
+        tmp_path, make_guard(), {"gate": "rtps://host/live"}, 'sinks = ["mqt://x", "a.wmv"]'
+    )
+    assert cli.main(["run", "--config", str(path), "--check"]) == 2
+    said = capsys.readouterr().err
+    assert "cameras.toml:5: rtps://host/live is of no known kind" in said
+    assert "cameras.toml:2: there is no sink for mqt://" in said
+
+
+def test_a_config_whose_files_end_is_done(
+    start: Callable[..., Process], make_guard: MakeGuard, tmp_path: Path
+) -> None:
+    path = config(tmp_path, make_guard(), {"clip": "synthetic:?frames=5"})
+    process = start("--config", path)
+    assert process.end() == 0
+    assert any("5 frames: " in line for line in process.err)

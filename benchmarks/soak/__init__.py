@@ -1,0 +1,1 @@
+"""Real faults in running camera pipelines, and how long until verdicts flow again."""
