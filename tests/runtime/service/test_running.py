@@ -126,7 +126,8 @@ def test_lines_for_people_name_every_camera(
 
 def test_a_reader_who_stops_reading_cannot_hold_up_the_end(make_guard: MakeGuard) -> None:
     code = (
-        "import sys\nfrom blurvote.runtime import cli\nfrom blurvote.runtime.service import signals\n"
+        "import sys\nfrom blurvote.runtime import cli\n"
+        "from blurvote.runtime.service import signals\n"
         "signals.GIVE_UP_S = 1.0; sys.exit(cli.main(sys.argv[1:]))"
     )
     args = ["run", str(make_guard()), "synthetic:?live=1&fps=500", "--json"]
