@@ -22,7 +22,7 @@ from blurvote.runtime.sources import Source, SourceOptions, names_file, open_sou
 __all__ = ["Reader", "backoff_s"]
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 10.0
-PROVEN_S = 2.0  # a stream that delivered for so long is not blamed for earlier failures
+PROVEN_S = 1.0  # a stream that delivered for so long is not blamed for earlier failures
 STALLED, FREED = 2, 4  # timeouts after which a hanging read is told, and its source closed
 GRACE_S = 0.3  # that a read may take to come back before its source is closed under it
 MOST_ERRORS = 100  # unreadable frames in a row after which a live stream is opened again
@@ -67,7 +67,7 @@ class Reader:
         self._source: Source | None = None
         self._read_since = float("inf")
         self._next = 0  # sequence number of the next frame, counted over all openings
-        self._delivered_s = 0.0  # from the first to the last frame of this opening
+        self._delivered_s = 0.0  # from opening to the last frame of it; 0 without any
 
     def start(self) -> None:
         """Begins to read."""
@@ -190,7 +190,7 @@ class Reader:
             camera.change("live")
         watch = StreamWatch(camera) if source.live else None
         begin = self._next
-        first: float | None = None
+        opened, delivered = time.monotonic(), False
         errors = 0  # in a row
         while not self._stopping.is_set():
             self._read_since = time.monotonic()
@@ -220,13 +220,11 @@ class Reader:
                     return "the stream ended"
                 camera.change("ended")
                 return None
-            now = time.monotonic()
-            if first is None:
-                first = now
-                if again:  # an opening alone says little: some open without a server
-                    camera.reconnects += 1
-                    camera.forget_the_past()
-            self._delivered_s = now - first
+            if again and not delivered:  # an opening alone says little: some open without a server
+                camera.reconnects += 1
+                camera.forget_the_past()
+            delivered = True
+            self._delivered_s = time.monotonic() - opened
             if not self._hand_over(frame, begin, watch):
                 return None
         return None
