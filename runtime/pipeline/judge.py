@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from blurvote.runtime.errors import DefenseError, FrameError, GuardError
 from blurvote.runtime.guard import Guard
@@ -43,6 +44,17 @@ class Judge:
             self.summary.add(verdict, (taken_at - waiting.since) * 1e3)
             observations.append(waiting.slot.owner.observe(waiting, verdict))
         return observations
+
+    def facts(self) -> dict[str, Any]:
+        """What the guard is, as plain values."""
+        guard = self._guard
+        return {
+            "path": guard.path.name,
+            "decision": guard.defense.decision,
+            "plan": guard.plan,
+            "provider": guard.provider,
+            "views": [guard.defense.view_name(view) for view in guard.defense.views],
+        }
 
     def _verdicts(self, batch: Sequence[Waiting[Camera]]) -> list[Verdict]:
         try:

@@ -17,7 +17,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -299,19 +298,12 @@ class Pipeline:
 
         Of every camera, `frames == verdicts + dropped + pending`.
         """
-        guard = self.guard
         cameras, totals = self._roster.snapshot()
         return {
             "time": iso_time(time.time()),
             "uptime_s": time.monotonic() - self._started_at,
             "ready": self.ready,
-            "guard": {
-                "path": Path(guard.path).name,
-                "decision": guard.defense.decision,
-                "plan": guard.plan,
-                "provider": guard.provider,
-                "views": [guard.defense.view_name(view) for view in guard.defense.views],
-            },
+            "guard": self._judge.facts(),
             "totals": totals,
             "cameras": cameras,
             "stage_ms": self.summary.stage_ms(),

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from blurvote.runtime import Guard
+from blurvote.runtime.pipeline import reader, stream_watch
 from blurvote.runtime.sources import registry
 
 
@@ -22,3 +23,11 @@ def guard(make_guard: Callable[..., Path]) -> Iterator[Guard]:
 def _own_openers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Schemes that a test registers are gone afterwards."""
     monkeypatch.setattr(registry, "_OPENERS", dict(registry._OPENERS))
+
+
+@pytest.fixture(autouse=True)
+def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pauses that are seconds in life are hundredths here."""
+    monkeypatch.setattr(reader, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(reader, "LONGEST_PAUSE_S", 0.05)
+    monkeypatch.setattr(stream_watch, "CLEAR_AFTER_S", 0.05)
