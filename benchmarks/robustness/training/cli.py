@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from blurvote.benchmarks.robustness.training.catalogue import AUGMENTATIONS, DATASETS, NETS
-from blurvote.runtime.command import Command, natural, positive_int
+from blurvote.runtime.command import Command, natural, positive_float, positive_int
 
 __all__ = ["COMMAND"]
 
@@ -42,7 +42,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     )
     how.add_argument(
         "--noise-sigma",
-        type=_positive,
+        type=positive_float,
         default=0.25,
         metavar="S",
         help="of the noise, of pixels in [0, 1] (default: 0.25)",
@@ -57,7 +57,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--optimiser", choices=("adam", "sgd"), default="adam", help="default: adam")
     how.add_argument(
         "--learning-rate",
-        type=_positive,
+        type=positive_float,
         metavar="R",
         help="highest of the OneCycle schedule (default: adam 0.005, sgd 0.1)",
     )
@@ -79,7 +79,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         "--kernel-size", type=positive_int, default=5, metavar="TAPS", help="default: 5"
     )
     guard.add_argument(
-        "--blur-sigma", type=_positive, default=1.0, metavar="PX", help="of one pass (default: 1)"
+        "--blur-sigma", type=positive_float, default=1.0, metavar="PX", help="of one pass (default: 1)"
     )
     guard.add_argument(
         "--blur-at",
@@ -87,16 +87,6 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         default="frame",
         help="the same for pictures of the data set's own size (default: frame)",
     )
-
-
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return value
 
 
 def _run(args: argparse.Namespace) -> int:
