@@ -79,7 +79,11 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         "--kernel-size", type=positive_int, default=5, metavar="TAPS", help="default: 5"
     )
     guard.add_argument(
-        "--blur-sigma", type=positive_float, default=1.0, metavar="PX", help="of one pass (default: 1)"
+        "--blur-sigma",
+        type=positive_float,
+        default=1.0,
+        metavar="PX",
+        help="of one pass (default: 1)",
     )
     guard.add_argument(
         "--blur-at",
