@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from blurvote.runtime.errors import BlurvoteError
+from blurvote.runtime.errors import BlurvoteError, SettingsError
 from blurvote.runtime.guard import Guard
 from blurvote.runtime.observation import Event
 from blurvote.runtime.pipeline.backlog import Item
@@ -18,6 +18,7 @@ from blurvote.runtime.service.config import load_config
 from blurvote.runtime.service.notify import Notifier
 from blurvote.runtime.service.settings import GuardSettings, RunSettings, diff_cameras
 from blurvote.runtime.service.signals import Signals
+from blurvote.runtime.sinks.options import split_options
 
 __all__ = ["Runner", "load_guard"]
 
@@ -66,6 +67,7 @@ class Runner:
         config: Path | None = None,
         took_over: Callable[[RunSettings], None] = lambda settings: None,
     ) -> None:
+        _refuse_loops(settings)
         self._settings = settings
         self._show = show
         self._config = config
@@ -144,7 +146,9 @@ class Runner:
     # ---- reloading ----
 
     def _reload(self, config: Path, signals: Signals) -> None:
-        """Takes over what changed; with a config that cannot be, everything stays as it is."""
+        """Takes over what changed. With a config that cannot be, everything stays as it is; where
+        only a new sink or page turns out not to work, all is started anew as it was.
+        """
         self._notifier.reloading()
         try:
             with self._notifier.beating():
@@ -192,6 +196,15 @@ class Runner:
             raise
         self._guard_file = _fingerprint(new.guard.path)
         old_guard.close()
+
+
+def _refuse_loops(settings: RunSettings) -> None:
+    """Annotated pictures in the folder that they were read from would be inputs the next time."""
+    folders = {Path(camera.uri).resolve() for camera in settings.cameras if camera.uri != "-"}
+    for uri in settings.sinks:
+        place = Path(split_options(uri)[0])
+        if place.is_dir() and place.resolve() in folders:
+            raise SettingsError(f"{place} is a source; write pictures to another folder")
 
 
 def _fingerprint(path: Path) -> tuple[int, int] | None:

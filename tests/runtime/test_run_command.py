@@ -300,6 +300,16 @@ def test_a_video_may_be_annotated_onto_itself(
     assert stored.get(cv2.CAP_PROP_FRAME_HEIGHT) > 48
 
 
+def test_pictures_are_not_written_among_their_sources(
+    run: Callable[..., Ran], make_guard: MakeGuard, pictures: Path
+) -> None:
+    before = sorted(pictures.iterdir())
+    ran = run(make_guard(), pictures, "--out", pictures)
+    said = f"blurvote: error: {pictures} is a source; write pictures to another folder"
+    assert (ran.status, ran.errors) == (2, [said])
+    assert sorted(pictures.iterdir()) == before
+
+
 def test_nothing_read_leaves_an_earlier_output_alone(
     run: Callable[..., Ran], make_guard: MakeGuard, tmp_path: Path
 ) -> None:
