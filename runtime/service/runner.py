@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -200,10 +201,11 @@ class Runner:
 
 def _refuse_loops(settings: RunSettings) -> None:
     """Annotated pictures in the folder that they were read from would be inputs the next time."""
-    folders = {Path(camera.uri).resolve() for camera in settings.cameras if camera.uri != "-"}
+    # Not Path.is_dir, which fails on what is too long for a name, as pipelines are.
+    folders = [c.uri for c in settings.cameras if os.path.isdir(c.uri)]  # noqa: PTH112
     for uri in settings.sinks:
-        place = Path(split_options(uri)[0])
-        if place.is_dir() and place.resolve() in folders:
+        place = split_options(uri)[0]
+        if os.path.isdir(place) and any(os.path.samefile(place, one) for one in folders):  # noqa: PTH112, PTH121
             raise SettingsError(f"{place} is a source; write pictures to another folder")
 
 
