@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import tempfile
 import traceback
@@ -33,6 +34,8 @@ def main() -> int:
     parser.add_argument("--video", type=Path)
     parser.add_argument("--short", action="store_true")
     args = parser.parse_args()
+    # Under nohup it is ignored, and the service that is told to reload by it would inherit that.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     try:
         with tempfile.TemporaryDirectory(prefix="blurvote-soak-") as folder:
             outcome = _run(args, Path(folder))
