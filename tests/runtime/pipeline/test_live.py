@@ -261,8 +261,17 @@ def test_a_frame_that_cannot_be_served_costs_the_others_nothing(guard: Guard) ->
     assert "frames of 2x2 px" in errors[0].text
 
 
-def test_a_live_source_drops_what_is_too_fast(guard: Guard) -> None:
-    pipeline = Pipeline(guard, [camera("fast", stream(every_s=0.0))])
+def test_a_live_source_drops_what_is_too_fast(
+    guard: Guard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classify = guard.classify_batch
+
+    def slowly(frames: Any, *args: Any) -> Any:
+        time.sleep(0.02)
+        return classify(frames, *args)
+
+    monkeypatch.setattr(guard, "classify_batch", slowly)
+    pipeline = Pipeline(guard, [camera("fast", stream(every_s=0.001))])
     seen = []
     for one in pipeline:
         seen.append(one.frame.sequence)
