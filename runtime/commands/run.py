@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -218,17 +220,22 @@ def _from_arguments(args: argparse.Namespace) -> RunSettings:
     options = SourceOptions(
         args.width, args.height, args.fps, args.codec, args.loop, args.pace, args.timeout
     )
+    # Of files and cameras together, each gets what it can be asked for; alone it refuses the rest.
+    of_file = replace(options, width=None, height=None, codec=None)
+    of_camera = replace(options, loop=False, pace=False)
+    named = [_named(source) for source in args.sources]
+    mixed = len({names_file(uri) for _, uri in named}) > 1
     cameras = [
         CameraSettings(
             uri,
             name,
-            options=options,
+            options=(of_file if names_file(uri) else of_camera) if mixed else options,
             smoothing=_smoothing(args.smooth),
             alarm=AlarmOptions() if args.alarm else None,
             reconnect=args.reconnect,
             patient=False,  # who types a command wants to know of a wrong name at once
         )
-        for name, uri in map(_named, args.sources)
+        for name, uri in named
     ]
     in_turn = not (args.together or args.pace) and all(names_file(c.uri) for c in cameras)
     flow = Flow(args.batch, args.batch_wait, in_turn, args.max_frames)
@@ -241,8 +248,9 @@ def _named(source: str) -> tuple[str, str]:
     from blurvote.runtime.sources.registry import scheme_of
 
     name, equals, uri = source.partition("=")
-    named = equals and (scheme_of(uri) or uri.isdecimal()) and not scheme_of(source)
-    return (name, uri) if named and not Path(source).exists() else ("", source)
+    found = scheme_of(uri) or uri.isdecimal() or os.path.exists(uri)  # noqa: PTH110  any length
+    named = equals and found and not scheme_of(source) and not os.path.exists(source)  # noqa: PTH110
+    return (name, uri) if named else ("", source)
 
 
 def _guard(args: argparse.Namespace) -> GuardSettings:

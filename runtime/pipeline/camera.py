@@ -182,7 +182,7 @@ class Camera:
             self._tell("alarm", f"{self.name}: {change.text}", evidence)
 
     def _with_times(self, values: dict[str, Any]) -> dict[str, Any]:
-        """The alarm's values with its seconds since 1970 as times; a file's stay seconds."""
+        """The alarm's values with a camera's moments as times of day; a file's stay seconds."""
         if not self.live:
             return values
         return {

@@ -16,6 +16,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
 from blurvote.runtime import cli
@@ -145,6 +147,21 @@ def test_names_for_cameras(start: Callable[..., Process], make_guard: MakeGuard)
     process = start(make_guard(), "gate=synthetic:?live=1", "--max-frames", 3, "--json")
     assert process.end() == 0
     assert {line["camera"] for line in process.objects if line["type"] == "verdict"} == {"gate"}
+
+
+def test_files_and_cameras_together_get_what_they_can_be_asked_for(
+    start: Callable[..., Process], make_guard: MakeGuard, tmp_path: Path
+) -> None:
+    path = tmp_path / "still.png"
+    pixels = np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)
+    assert cv2.imwrite(str(path), pixels)
+    sources = [f"still={path}", "camera=synthetic:?live=1"]
+    asked = ["--loop", "--pace", "--fps", 20, "--width", 160, "--height", 120]
+    process = start(make_guard(), *sources, *asked, "--max-frames", 120, "--json")
+    assert process.end() == 0
+    *_, summary = process.objects
+    sizes = {camera["name"]: camera["size"] for camera in summary["cameras"]}
+    assert sizes == {"still": [64, 48], "camera": [160, 120]}
 
 
 def config(folder: Path, guard: Path, cameras: dict[str, str], more: str = "") -> Path:
