@@ -18,7 +18,8 @@ using namespace nb::literals;
 
 namespace {
 
-using Frame = nb::ndarray<const std::uint8_t, nb::shape<-1, -1, 3>, nb::device::cpu>;
+using Frame = nb::ndarray<const std::uint8_t, nb::device::cpu>;
+using Window = std::tuple<int, int, int, int>;  // top, left, height, width
 using Views = nb::ndarray<float, nb::ndim<4>, nb::c_contig, nb::device::cpu>;
 template <typename T, int N>
 using Array = nb::ndarray<T, nb::ndim<N>, nb::c_contig, nb::device::cpu>;
@@ -34,22 +35,60 @@ blurvote::Isa isa_from_name(const std::string& name) {
     throw std::invalid_argument("instruction set '" + name + "' cannot run here; this machine has:" + known);
 }
 
+// What the array of a format holds: (H, W, 3), (H, W) or (H, W, 1), (3 H / 2, W), (H, W, 2).
+blurvote::FrameSpan whole_span(const Frame& frame, const std::string& colour) {
+    struct Format {
+        const char* name;
+        blurvote::Colour colour;
+        std::int64_t bytes;  // per pixel of the array
+    };
+    static constexpr Format kFormats[] = {{"rgb", blurvote::Colour::rgb, 3},
+                                          {"bgr", blurvote::Colour::bgr, 3},
+                                          {"gray", blurvote::Colour::gray, 1},
+                                          {"nv12", blurvote::Colour::nv12, 1},
+                                          {"yuyv", blurvote::Colour::yuyv, 2}};
+    for (const Format& format : kFormats) {
+        if (colour != format.name) continue;
+        const bool flat = frame.ndim() == 2 && format.bytes == 1;
+        if (!flat && (frame.ndim() != 3 || frame.shape(2) != static_cast<std::size_t>(format.bytes) ||
+                      (format.bytes > 1 && frame.stride(2) != 1))) {
+            throw std::invalid_argument("the frame has the wrong shape");
+        }
+        if (frame.stride(1) != format.bytes) throw std::invalid_argument("pixels are not packed");
+        const int rows = static_cast<int>(frame.shape(0)), width = static_cast<int>(frame.shape(1));
+        if (format.colour != blurvote::Colour::nv12) return {frame.data(), rows, width, frame.stride(0), format.colour};
+        if (rows % 3 != 0 || width % 2 != 0) throw std::invalid_argument("nv12 has even sides");
+        return blurvote::nv12_span(frame.data(), rows / 3 * 2, width, frame.stride(0));
+    }
+    throw std::invalid_argument("no such colour");
+}
+
+blurvote::FrameSpan part_of(const Frame& frame, const std::string& colour, const Window& window) {
+    const blurvote::FrameSpan whole = whole_span(frame, colour);
+    const auto [top, left, height, width] = window;
+    if (top < 0 || left < 0 || height < 1 || width < 1 || height > whole.height - top || width > whole.width - left) {
+        throw std::invalid_argument("the window reaches beyond the frame");
+    }
+    return blurvote::cut(whole, top, left, height, width);
+}
+
 class ViewBuilder {
   public:
     ViewBuilder(const blurvote::ViewSpec& spec, int threads, const std::string& isa)
         : builder_(spec, threads, isa_from_name(isa)) {}
 
-    void build(const Frame& frame, const Views& out, int first, int last, bool bgr) {
+    void build(const Frame& frame, const Views& out, int first, int last, const std::string& colour,
+               const Window& window, bool bt709, bool full) {
         const blurvote::Geometry& g = builder_.spec().geometry;
         const int views = static_cast<int>(g.passes.size());
         if (first < 0 || first >= last || last > views) throw std::invalid_argument("no such views");
-        if (frame.stride(2) != 1 || frame.stride(1) != 3) throw std::invalid_argument("pixels are not packed");
         if (out.shape(0) != static_cast<std::size_t>(last - first) || out.shape(1) != 3 ||
             out.shape(2) != static_cast<std::size_t>(g.crop_h) || out.shape(3) != static_cast<std::size_t>(g.crop_w)) {
             throw std::invalid_argument("the output has the wrong shape");
         }
-        const blurvote::FrameSpan span{frame.data(), static_cast<int>(frame.shape(0)), static_cast<int>(frame.shape(1)),
-                                       frame.stride(0), bgr ? blurvote::Colour::bgr : blurvote::Colour::rgb};
+        blurvote::FrameSpan span = part_of(frame, colour, window);
+        span.matrix = bt709 ? blurvote::Matrix::bt709 : blurvote::Matrix::bt601;
+        span.range = full ? blurvote::Range::full : blurvote::Range::limited;
         nb::gil_scoped_release release;
         builder_.build(span, first, last, out.data());
     }
@@ -102,6 +141,21 @@ NB_MODULE(_kernels, m) {
         },
         "Instruction sets that the view kernel can use on this machine, best first.");
 
+    m.def(
+        "yuv_to_rgb",
+        [](bool bt709, bool full) {
+            const blurvote::YuvToRgb rgb =
+                blurvote::yuv_to_rgb(bt709 ? blurvote::Matrix::bt709 : blurvote::Matrix::bt601,
+                                     full ? blurvote::Range::full : blurvote::Range::limited);
+            std::vector<double> table;
+            for (int c = 0; c < 3; ++c) {
+                table.insert(table.end(), rgb.weight[c], rgb.weight[c] + 3);
+                table.push_back(rgb.offset[c]);
+            }
+            return table;
+        },
+        "bt709"_a, "full"_a, "R, G and B of Y, U and V, all in 0..255: for each three weights and an offset.");
+
     nb::class_<ViewBuilder>(m, "ViewBuilder", "Builds views of uint8 frames; see blurvote.runtime.ViewBuilder.")
         .def(
             "__init__",
@@ -114,8 +168,9 @@ NB_MODULE(_kernels, m) {
             },
             nb::kw_only(), "kernel_size"_a, "sigma"_a, "passes"_a, "blur_at_model"_a, "antialias"_a, "bicubic"_a,
             "stretch"_a, "resize"_a, "crop_h"_a, "crop_w"_a, "mean"_a, "std"_a, "threads"_a, "isa"_a)
-        .def("build", &ViewBuilder::build, "frame"_a.noconvert(), "out"_a.noconvert(), "first"_a, "last"_a, "bgr"_a,
-             "Writes views first .. last - 1 of an (H, W, 3) uint8 frame to out.")
+        .def("build", &ViewBuilder::build, "frame"_a.noconvert(), "out"_a.noconvert(), "first"_a, "last"_a, "colour"_a,
+             "window"_a, "bt709"_a, "full"_a,
+             "Writes views first .. last - 1 of the window (top, left, height, width) of a uint8 frame to out.")
         .def("plan", &ViewBuilder::plan, "height"_a, "width"_a,
              "(resized height, resized width, crop top, crop left) of a frame size, in pixels.")
         .def_prop_ro("threads", &ViewBuilder::threads)

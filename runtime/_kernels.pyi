@@ -12,13 +12,20 @@ def available_isas() -> list[str]:
     Instruction sets that the view kernel can use on this machine, best first.
     """
 
+def yuv_to_rgb(bt709: bool, full: bool) -> list[float]:
+    """
+    R, G and B of Y, U and V, all in 0..255: for each three weights and an offset.
+    """
+
 class ViewBuilder:
     """Builds views of uint8 frames; see blurvote.runtime.ViewBuilder."""
 
     def __init__(self, *, kernel_size: int, sigma: float, passes: Sequence[int], blur_at_model: bool, antialias: bool, bicubic: bool, stretch: bool, resize: int, crop_h: int, crop_w: int, mean: Sequence[float], std: Sequence[float], threads: int, isa: str) -> None: ...
 
-    def build(self, frame: Annotated[NDArray[numpy.uint8], dict(shape=(None, None, 3), device='cpu', writable=False)], out: Annotated[NDArray[numpy.float32], dict(shape=(None, None, None, None), order='C', device='cpu')], first: int, last: int, bgr: bool) -> None:
-        """Writes views first .. last - 1 of an (H, W, 3) uint8 frame to out."""
+    def build(self, frame: Annotated[NDArray[numpy.uint8], dict(device='cpu', writable=False)], out: Annotated[NDArray[numpy.float32], dict(shape=(None, None, None, None), order='C', device='cpu')], first: int, last: int, colour: str, window: tuple[int, int, int, int], bt709: bool, full: bool) -> None:
+        """
+        Writes views first .. last - 1 of the window (top, left, height, width) of a uint8 frame to out.
+        """
 
     def plan(self, height: int, width: int) -> tuple[int, int, int, int]:
         """

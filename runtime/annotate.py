@@ -24,9 +24,7 @@ def annotate(
     Returns:
         `(H + bar, W, 3)` uint8 BGR; the bar grows with the frame's width.
     """
-    pixels = frame.pixels
-    if frame.colour == "rgb":
-        pixels = np.ascontiguousarray(pixels[..., ::-1])
+    pixels = frame.as_bgr()
     height, width = pixels.shape[:2]
     line = max(14, width // 26)
     views = defense.views

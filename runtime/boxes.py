@@ -1,24 +1,23 @@
 """Boxes of a detector: parts of a frame that are classified each on its own.
 
-A box is cut out as a view of the frame's memory, so no pixel is copied before the kernel reads it,
-and the blur is reflected at the box as it would be at a frame of that size.
+A box is a window of the frame, so no pixel is copied before the kernel reads it, and the blur is
+reflected at the box as it would be at a frame of that size.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 
 from blurvote.runtime.errors import DefenseError, FrameError
-from blurvote.runtime.frame import Frame
+from blurvote.runtime.frame import Box, Frame
 from blurvote.runtime.views import ViewBuilder
 
 __all__ = ["Border", "Box", "Crop", "cut"]
 
 Border = Literal["refuse", "clip"]
-Box = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +27,7 @@ class Crop:
     Attributes:
         box: x0, y0, x1, y1 in pixels, half open; clipped to the frame where that was asked for and
             something is left, else as given.
-        frame: the frame cut to it, sharing its memory; None where the box cannot be classified.
+        frame: the frame with the box as its window; None where the box cannot be classified.
     """
 
     box: Box
@@ -53,7 +52,7 @@ def cut(frame: Frame, boxes: Any, border: Border, builder: ViewBuilder) -> list[
     """
     if border not in ("refuse", "clip"):
         raise FrameError(f"border is {border!r}; expected 'refuse' or 'clip'")
-    height, width = frame.pixels.shape[:2]
+    height, width = frame.height, frame.width
     crops = []
     for n, (x0, y0, x1, y1) in enumerate(_as_boxes(boxes)):
         inside = max(0, x0), max(0, y0), min(width, x1), min(height, y1)
@@ -81,8 +80,8 @@ def _cut(frame: Frame, box: Box, n: int, border: Border, builder: ViewBuilder) -
         raise DefenseError(
             f"box {n} is {box}: {error}. border='clip' rejects such boxes one by one"
         ) from None
-    part = frame.pixels[y0:y1, x0:x1]
-    return Frame(part, frame.colour, frame.source, frame.sequence, frame.captured_at)
+    left, top = frame.window[:2] if frame.window else (0, 0)
+    return replace(frame, window=(left + x0, top + y0, left + x1, top + y1))
 
 
 def _as_boxes(boxes: Any) -> list[Box]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from blurvote.runtime import _kernels
 from blurvote.runtime.defense import Defense
 from blurvote.runtime.errors import DefenseError, FrameError
-from blurvote.runtime.frame import MAX_SIDE, Colour, check_colour, check_pixels
+from blurvote.runtime.frame import MAX_SIDE, Colour, Frame, as_frame
 
 __all__ = ["ViewBuilder"]
 
@@ -114,7 +114,7 @@ class ViewBuilder:
 
     def build(
         self,
-        frame: NDArray[np.uint8],
+        frame: Frame | NDArray[np.uint8],
         out: NDArray[np.float32] | None = None,
         colour: Colour = "rgb",
         views: range | None = None,
@@ -122,9 +122,10 @@ class ViewBuilder:
         """The views of one frame.
 
         Args:
-            frame: `(H, W, 3)` uint8; rows may be strided, pixels must be packed.
+            frame: a `Frame`, or its pixels; rows may be strided, pixels must be packed. Formats of
+                cameras are read as they are: no frame is converted.
             out: `(views, 3, crop_h, crop_w)` float32, C-contiguous, to write to; None allocates.
-            colour: order of the frame's channels. Views are always R, G, B.
+            colour: what bare pixels are; a `Frame` knows its own. Views are always R, G, B.
             views: which of the defence's views to build, a range of step 1; None builds all.
 
         Returns:
@@ -134,11 +135,11 @@ class ViewBuilder:
             FrameError: `frame` or `out` has another shape, dtype or layout.
             DefenseError: frames of that size cannot be served.
         """
-        check_pixels(frame)
-        check_colour(colour)
-        if self._size is not None and frame.shape[:2] != self._size:
+        image = as_frame(frame, colour)
+        height, width = image.height, image.width
+        if self._size is not None and (height, width) != self._size:
             raise FrameError(
-                f"the frame is {frame.shape[1]}x{frame.shape[0]} px; this builder was made for "
+                f"the frame is {width}x{height} px; this builder was made for "
                 f"{self._size[1]}x{self._size[0]} px. Leave height and width out to accept any size"
             )
         first, last = self._range(views)
@@ -147,11 +148,20 @@ class ViewBuilder:
             out = np.empty(shape, np.float32)
         else:
             _check_out(out, shape)
+        left, top = image.window[:2] if image.window else (0, 0)
         try:
-            self._builder.build(frame, out, first, last, colour == "bgr")
+            self._builder.build(
+                image.pixels,
+                out,
+                first,
+                last,
+                image.colour,
+                (top, left, height, width),
+                image.matrix == "bt709",
+                image.range == "full",
+            )
         except ValueError as error:
-            size = f"{frame.shape[1]}x{frame.shape[0]}"
-            raise DefenseError(f"frames of {size} px: {error}") from None
+            raise DefenseError(f"frames of {width}x{height} px: {error}") from None
         return out
 
     def _range(self, views: range | None) -> tuple[int, int]:

@@ -5,36 +5,61 @@
 namespace blurvote {
 namespace {
 
+// Bytes of a plane's row up to the last one that a view needs.
+std::size_t row_bytes(const KernelJob& job, int plane) {
+    const PixelLayout& layout = kLayouts[job.layout];
+    int bytes = 0;
+    for (int g = 0; g < layout.groups; ++g) {
+        if (layout.group[g].plane != plane) continue;
+        const Band* cols = job.group[g].col_bands + static_cast<std::ptrdiff_t>(job.last_view - 1) * job.out_w;
+        for (int j = 0; j < job.out_w; ++j) {
+            const int end = job.group[g].origin + layout.group[g].pitch * cols[j].end;
+            bytes = end > bytes ? end : bytes;
+        }
+    }
+    return static_cast<std::size_t>(bytes);
+}
+
 std::size_t scratch_floats(const KernelJob& job) {
-    const Band* cols = job.col_bands + static_cast<std::ptrdiff_t>(job.last_view - 1) * job.out_w;
-    int end = 0;
-    for (int j = 0; j < job.out_w; ++j) end = cols[j].end > end ? cols[j].end : end;
-    return static_cast<std::size_t>(3) * end;
+    return row_bytes(job, 0) + (kLayouts[job.layout].planes > 1 ? row_bytes(job, 1) : 0);
+}
+
+void filter_rows(const KernelJob& job, int plane, int view, int row, float* sums) {
+    const PlaneJob& from = job.plane[plane];
+    const Band& rows = from.row_bands[static_cast<std::ptrdiff_t>(view) * job.out_h + row];
+    const std::size_t bytes = row_bytes(job, plane);
+    for (std::size_t k = 0; k < bytes; ++k) {
+        float sum = 0.0f;
+        for (int r = rows.begin; r < rows.end; ++r) {
+            sum += from.row_weights[rows.offset + r - rows.begin] * from.data[r * from.row_stride + k];
+        }
+        sums[k] = sum;
+    }
 }
 
 void build(const KernelJob& job, int row) {
-    const std::size_t floats = scratch_floats(job);
+    const PixelLayout& layout = kLayouts[job.layout];
+    float* const sums[2] = {job.scratch, job.scratch + row_bytes(job, 0)};
     for (int view = job.first_view; view < job.last_view; ++view) {
-        const Band& rows = job.row_bands[static_cast<std::ptrdiff_t>(view) * job.out_h + row];
-        for (std::size_t k = 0; k < floats; ++k) {
-            float sum = 0.0f;
-            for (int r = rows.begin; r < rows.end; ++r) {
-                const std::uint8_t* pixels = job.frame + r * job.row_stride;
-                sum += job.row_weights[rows.offset + r - rows.begin] * pixels[k];
-            }
-            job.scratch[k] = sum;
-        }
-        for (int c = 0; c < 3; ++c) {
-            const int source = job.bgr ? 2 - c : c;
-            const std::ptrdiff_t plane = static_cast<std::ptrdiff_t>(view - job.first_view) * 3 + c;
-            float* out = job.out + (plane * job.out_h + row) * job.out_w;
-            for (int j = 0; j < job.out_w; ++j) {
-                const Band& cols = job.col_bands[static_cast<std::ptrdiff_t>(view) * job.out_w + j];
-                float sum = 0.0f;
-                for (int x = cols.begin; x < cols.end; ++x) {
-                    sum += job.col_weights[cols.offset + x - cols.begin] * job.scratch[3 * x + source];
+        for (int p = 0; p < layout.planes; ++p) filter_rows(job, p, view, row, sums[p]);
+        for (int j = 0; j < job.out_w; ++j) {
+            float samples[3] = {};
+            int sample = 0;
+            for (int g = 0; g < layout.groups; ++g) {
+                const SampleGroup& group = layout.group[g];
+                const Band& cols = job.group[g].col_bands[static_cast<std::ptrdiff_t>(view) * job.out_w + j];
+                for (int c = 0; c < group.count; ++c, ++sample) {
+                    const float* from = sums[group.plane] + job.group[g].origin + group.first + group.step * c;
+                    for (int x = cols.begin; x < cols.end; ++x) {
+                        samples[sample] += job.group[g].col_weights[cols.offset + x - cols.begin] * from[group.pitch * x];
+                    }
                 }
-                out[j] = sum * job.scale[c] + job.bias[c];
+            }
+            for (int c = 0; c < 3; ++c) {
+                float value = job.bias[c];
+                for (int s = 0; s < 3; ++s) value += job.mix[c][s] * samples[job.bgr ? 2 - s : s];
+                const std::ptrdiff_t plane = static_cast<std::ptrdiff_t>(view - job.first_view) * 3 + c;
+                job.out[(plane * job.out_h + row) * job.out_w + j] = value;
             }
         }
     }

@@ -7,6 +7,7 @@
 #include <new>
 #include <stdexcept>
 
+#include "colour_mix.h"
 #include "thread_pool.h"
 #include "view_kernel.h"
 
@@ -50,14 +51,67 @@ class Scratch {
     std::size_t size_ = 0;
 };
 
+LayoutName layout_of(Colour colour) {
+    switch (colour) {
+        case Colour::gray: return kGray;
+        case Colour::nv12: return kNv12;
+        case Colour::yuyv: return kYuyv;
+        default: return kPacked3;
+    }
+}
+
+PlaneJob plane_job(const std::uint8_t* data, std::ptrdiff_t row_stride, const AxisPlan& rows) {
+    const bool kinks = !rows.kink_bands.empty();
+    return {data,
+            row_stride,
+            rows.bands.data(),
+            rows.weights.data(),
+            kinks ? rows.kink_bands.data() : nullptr,
+            kinks ? rows.kink_weights.data() : nullptr};
+}
+
+KernelJob kernel_job(const FrameSpan& frame, const ViewPlan& plan, const ViewSpec& spec) {
+    KernelJob job{};
+    job.layout = layout_of(frame.colour);
+    job.bgr = frame.colour == Colour::bgr;
+    job.plane[0] = plane_job(frame.data, frame.row_stride, plan.rows);
+    if (frame.colour == Colour::nv12) job.plane[1] = plane_job(frame.chroma, frame.chroma_stride, plan.chroma_rows);
+    const int skipped = frame.colour == Colour::yuyv && frame.odd_left ? 2 : 0;
+    job.group[0] = {skipped, plan.cols.bands.data(), plan.cols.weights.data()};
+    job.group[1] = {0, plan.chroma_cols.bands.data(), plan.chroma_cols.weights.data()};
+    job.kink_scale = plan.rows.kink_scale.data();
+    job.out_h = plan.rows.out;
+    job.out_w = plan.cols.out;
+    const ColourMix colours = colour_mix(frame.colour, frame.matrix, frame.range, spec.mean, spec.std);
+    for (int c = 0; c < 3; ++c) {
+        for (int s = 0; s < 3; ++s) job.mix[c][s] = colours.mix[c][s];
+        job.bias[c] = colours.bias[c];
+    }
+    return job;
+}
+
+bool same(const Subsampling& a, const Subsampling& b) {
+    return a.rows == b.rows && a.cols == b.cols && a.odd_top == b.odd_top && a.odd_left == b.odd_left;
+}
+
 }  // namespace
 
-ViewPlan plan_views(const ViewSpec& spec, int height, int width) {
+Subsampling subsampling(const FrameSpan& frame) {
+    switch (frame.colour) {
+        case Colour::nv12: return {2, 2, frame.odd_top, frame.odd_left};
+        case Colour::yuyv: return {1, 2, false, frame.odd_left};
+        default: return {};
+    }
+}
+
+ViewPlan plan_views(const ViewSpec& spec, int height, int width, const Subsampling& chroma) {
     const Geometry& g = spec.geometry;
     const Size size = resized_size(g, height, width);
-    ViewPlan plan{height, width, plan_axis(g, height, size.height, g.crop_h),
-                  plan_axis(g, width, size.width, g.crop_w)};
+    ViewPlan plan{height, width, chroma, plan_axis(g, height, size.height, g.crop_h),
+                  plan_axis(g, width, size.width, g.crop_w), {}, {}};
     plan_kinks(plan.rows, g);
+    if (chroma.rows > 1) plan.chroma_rows = chroma_axis(plan.rows, chroma.odd_top);
+    if (chroma.cols > 1) plan.chroma_cols = chroma_axis(plan.cols, chroma.odd_left);
     return plan;
 }
 
@@ -93,17 +147,11 @@ const char* isa_name(Isa isa) {
 
 struct ViewBuilder::State {
     State(const ViewSpec& spec, int threads, Isa isa)
-        : spec(spec), isa(isa), kernel(kernel_of(isa)), pool(threads), scratch(threads) {
-        for (int c = 0; c < 3; ++c) {
-            scale[c] = static_cast<float>(1.0 / (255.0 * spec.std[c]));
-            bias[c] = static_cast<float>(-static_cast<double>(spec.mean[c]) / spec.std[c]);
-        }
-    }
+        : spec(spec), isa(isa), kernel(kernel_of(isa)), pool(threads), scratch(threads) {}
 
     ViewSpec spec;
     Isa isa;
     const Kernel& kernel;
-    float scale[3], bias[3];
     std::mutex plans_mutex, build_mutex;
     std::list<std::shared_ptr<const ViewPlan>> plans;  // most recently used first
     ThreadPool pool;
@@ -119,42 +167,29 @@ const ViewSpec& ViewBuilder::spec() const { return state_->spec; }
 int ViewBuilder::threads() const { return state_->pool.threads(); }
 Isa ViewBuilder::isa() const { return state_->isa; }
 
-std::shared_ptr<const ViewPlan> ViewBuilder::plan(int height, int width) {
+std::shared_ptr<const ViewPlan> ViewBuilder::plan(int height, int width, const Subsampling& chroma) {
     std::lock_guard<std::mutex> lock(state_->plans_mutex);
     auto& plans = state_->plans;
     for (auto it = plans.begin(); it != plans.end(); ++it) {
-        if ((*it)->height == height && (*it)->width == width) {
+        if ((*it)->height == height && (*it)->width == width && same((*it)->chroma, chroma)) {
             plans.splice(plans.begin(), plans, it);
             return plans.front();
         }
     }
-    plans.push_front(std::make_shared<const ViewPlan>(plan_views(state_->spec, height, width)));
+    plans.push_front(std::make_shared<const ViewPlan>(plan_views(state_->spec, height, width, chroma)));
     if (plans.size() > kPlansKept) plans.pop_back();
     return plans.front();
 }
 
 void ViewBuilder::build(const FrameSpan& frame, int first_view, int last_view, float* out) {
-    const std::shared_ptr<const ViewPlan> plan = this->plan(frame.height, frame.width);
-    State& s = *state_;
-    KernelJob job{};
-    job.frame = frame.data;
-    job.row_stride = frame.row_stride;
-    job.bgr = frame.colour == Colour::bgr;
-    job.row_bands = plan->rows.bands.data();
-    job.row_weights = plan->rows.weights.data();
-    if (!plan->rows.kink_bands.empty()) {
-        job.kink_bands = plan->rows.kink_bands.data();
-        job.kink_weights = plan->rows.kink_weights.data();
-        job.kink_scale = plan->rows.kink_scale.data();
+    if (frame.colour == Colour::nv12 && frame.chroma == nullptr) {
+        throw std::invalid_argument("an nv12 frame has no chroma plane");
     }
-    job.col_bands = plan->cols.bands.data();
-    job.col_weights = plan->cols.weights.data();
-    job.out_h = plan->rows.out;
-    job.out_w = plan->cols.out;
+    const std::shared_ptr<const ViewPlan> plan = this->plan(frame.height, frame.width, subsampling(frame));
+    State& s = *state_;
+    KernelJob job = kernel_job(frame, *plan, s.spec);
     job.first_view = first_view;
     job.last_view = last_view;
-    job.scale = s.scale;
-    job.bias = s.bias;
     job.out = out;
 
     std::lock_guard<std::mutex> lock(s.build_mutex);

@@ -220,10 +220,12 @@ void a_known_frame_size_allocates_nothing() {
     for (const Isa isa : available_isas()) {
         ViewBuilder builder({}, 2, isa);
         const Picture picture = random_picture(300, 400, 5);
+        const FrameSpan nv12 = nv12_span(picture.bytes.data(), 300, 400, 400);
+        const FrameSpan yuyv{picture.bytes.data(), 300, 400, 800, Colour::yuyv};
         std::vector<float> out(3 * 3 * 224 * 224);
-        builder.build(picture.span(), 0, 3, out.data());
+        for (const FrameSpan& frame : {picture.span(), nv12, yuyv}) builder.build(frame, 0, 3, out.data());
         const long before = g_allocations;
-        builder.build(picture.span(), 0, 3, out.data());
+        for (const FrameSpan& frame : {picture.span(), nv12, yuyv}) builder.build(frame, 0, 3, out.data());
         builder.build(picture.span(), 2, 3, out.data());
         CHECK(g_allocations == before);
     }

@@ -116,7 +116,7 @@ class Camera:
 
     def saw_size(self, frame: Frame) -> None:
         """Takes note of a frame's size and tells when a stream's changes."""
-        height, width = frame.pixels.shape[:2]
+        height, width = frame.height, frame.width
         before, self._size = self._size, (width, height)
         if self.live and before and before != (width, height):
             told = f"{self.name} changed from {before[0]}x{before[1]} to {width}x{height} px"

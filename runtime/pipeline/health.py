@@ -12,11 +12,12 @@ A recording that is played in a loop shows the world of another day and is not n
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from blurvote.runtime.conversion import some_pixels
 from blurvote.runtime.frame import Frame
 
 __all__ = ["Health", "HealthWatch"]
@@ -43,8 +44,7 @@ class HealthWatch:
 
     def judge(self, frame: Frame) -> Health:
         """What the newest frame says about the stream."""
-        height, width = frame.pixels.shape[:2]
-        grid: Any = frame.pixels[:: max(1, height // GRID), :: max(1, width // GRID)]
+        grid = some_pixels(frame, GRID)
         if self._grid is None or not np.array_equal(grid, self._grid):
             self._grid = grid.copy()
             self._changed_at = frame.captured_at

@@ -53,6 +53,7 @@ class Judge:
             "decision": guard.defense.decision,
             "plan": guard.plan,
             "provider": guard.provider,
+            "compute": guard.compute,
             "views": [guard.defense.view_name(view) for view in guard.defense.views],
         }
 

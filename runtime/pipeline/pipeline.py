@@ -20,6 +20,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from types import TracebackType
 from typing import Any
 
+from blurvote.runtime.engines.protocol import ON_CPU
 from blurvote.runtime.errors import BlurvoteError, SettingsError
 from blurvote.runtime.guard import Guard
 from blurvote.runtime.observation import Event, Observation, iso_time
@@ -315,7 +316,7 @@ class Pipeline:
 
     def _work(self) -> None:
         flow = self._flow
-        most = flow.max_batch or (1 if self.guard.provider == "cpu" else 8)
+        most = flow.max_batch or (1 if self.guard.provider in ON_CPU else 8)
         ticked = 0.0
         try:
             while not self._finished():

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from blurvote.runtime.errors import BlurvoteError, SourceError, StreamLostError
-from blurvote.runtime.frame import Frame, check_pixels
+from blurvote.runtime.frame import Frame, check_frame
 from blurvote.runtime.pipeline.camera import Camera
 from blurvote.runtime.pipeline.stream_watch import StreamWatch
 from blurvote.runtime.sources import Source, SourceOptions, names_file, open_source
@@ -197,7 +197,7 @@ class Reader:
             try:
                 frame = source.read()
                 if frame is not None:
-                    check_pixels(frame.pixels)
+                    check_frame(frame)
             except StreamLostError:
                 raise
             except BlurvoteError as error:

@@ -108,7 +108,7 @@ class Pictures:
     def _make(self, seen: Observation, kind: Kind, width: int, tag: str) -> Picture:
         about = self._about(seen)
         if kind == "annotated":
-            small = replace(seen.frame, pixels=_shrunk(seen.frame.pixels, width))
+            small = replace(seen.frame, pixels=_bgr(seen, width), colour="bgr", window=None)
             picture = annotate(small, seen.verdict, self._guard.defense, self._guard.labels)
         elif kind == "views":
             picture, about["views"] = _row(self._views(seen))
@@ -134,7 +134,7 @@ class Pictures:
 
     def _views(self, seen: Observation) -> list[Pixels]:
         defense = self._guard.defense
-        built = self._builder.build(seen.frame.pixels, None, seen.frame.colour, defense.views)
+        built = self._builder.build(seen.frame, views=defense.views)
         views = [view_pixels(view, defense.mean, defense.std) for view in built]
         return [
             _shrunk(view, max(1, view.shape[1] * _VIEW_SIDE // max(view.shape))) for view in views
@@ -151,8 +151,7 @@ def _shrunk(picture: Pixels, width: int) -> Pixels:
 
 
 def _bgr(seen: Observation, width: int) -> Pixels:
-    pixels = _shrunk(seen.frame.pixels, width)
-    return pixels if seen.frame.colour == "bgr" else np.ascontiguousarray(pixels[..., ::-1])
+    return _shrunk(seen.frame.as_bgr(), width)
 
 
 def _row(views: list[Pixels]) -> tuple[Pixels, list[list[int]]]:

@@ -8,9 +8,14 @@ from urllib.parse import parse_qsl
 from blurvote.runtime.errors import SourceError
 from blurvote.runtime.sources.redact import without_password
 
-__all__ = ["StreamAddress", "settings_in"]
+__all__ = ["StreamAddress", "pixels_in", "settings_in"]
 
-_KNOWN = {"transport": "tcp or udp", "threads": "1 to 64", "decoder": "av or opencv"}
+_KNOWN = {
+    "transport": "tcp or udp",
+    "threads": "1 to 64",
+    "decoder": "av or opencv",
+    "pixels": "bgr or nv12",
+}
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,7 @@ class StreamAddress:
         transport: of RTSP, `tcp` or `udp`.
         threads: of the decoder.
         decoder: `av`, `opencv`, or empty for the better one that is installed.
+        pixels: `bgr`, or `nv12`: the decoder's own luma and chroma, not converted.
     """
 
     url: str
@@ -32,6 +38,7 @@ class StreamAddress:
     transport: str = "tcp"
     threads: int = 1
     decoder: str = ""
+    pixels: str = "bgr"
 
     @classmethod
     def parse(cls, uri: str) -> StreamAddress:
@@ -43,7 +50,11 @@ class StreamAddress:
         url, _, fragment = uri.partition("#")
         name = without_password(url)
         given = settings_in(fragment, name, _KNOWN)
-        for key, expected in (("transport", ("tcp", "udp")), ("decoder", ("av", "opencv"))):
+        for key, expected in (
+            ("transport", ("tcp", "udp")),
+            ("decoder", ("av", "opencv")),
+            ("pixels", ("bgr", "nv12")),
+        ):
             if given.get(key, expected[0]) not in expected:
                 raise SourceError(f"{name}: {key} is {given[key]!r}; expected {_KNOWN[key]}")
         threads = given.get("threads", "1")
@@ -57,7 +68,22 @@ class StreamAddress:
             given.get("transport", "tcp"),
             int(threads),
             given.get("decoder", ""),
+            given.get("pixels", "bgr"),
         )
+
+
+def pixels_in(uri: str, formats: tuple[str, ...]) -> tuple[str, str]:
+    """The address of a camera and the first of `formats`, or that of `#pixels=` behind it.
+
+    Raises:
+        SourceError: another setting, or another format.
+    """
+    address, _, fragment = uri.partition("#")
+    expected = f"{', '.join(formats[:-1])} or {formats[-1]}"
+    pixels = settings_in(fragment, address, {"pixels": expected}).get("pixels", formats[0])
+    if pixels not in formats:
+        raise SourceError(f"{address}: pixels is {pixels!r}; expected {expected}")
+    return address, pixels
 
 
 def settings_in(text: str, uri: str, known: dict[str, str]) -> dict[str, str]:

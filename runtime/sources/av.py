@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from blurvote.runtime.errors import SourceError, StreamLostError
 from blurvote.runtime.frame import Frame
 from blurvote.runtime.sources.addresses import StreamAddress
+from blurvote.runtime.sources.av_pixels import colours_of, nv12_of
 from blurvote.runtime.sources.redact import without_password
 
 __all__ = ["AvSource"]
@@ -30,15 +30,17 @@ class AvSource:
     """
 
     def __init__(self, address: StreamAddress, timeout_s: float = 5.0) -> None:
+        needs = "decoder=av" if address.pixels == "bgr" else f"pixels={address.pixels}"
         try:
             import av
         except ImportError as error:
             raise SourceError(
-                f"{address.name}: decoder=av needs PyAV; pip install 'blurvote[stream]'"
+                f"{address.name}: {needs} needs PyAV; pip install 'blurvote[stream]'"
             ) from error
         self._av: Any = av
         self._name = address.name
         self._timeout_s = timeout_s
+        self._as_it_is = address.pixels == "nv12"
         self._container = self._open(address)
         if not self._container.streams.video:
             self._container.close()
@@ -100,12 +102,16 @@ class AvSource:
                 self._damaged = not whole and (self._damaged or picture.is_corrupt)
                 if self._damaged:
                     raise SourceError(f"{self._name}: frame {self._sequence - 1} is damaged")
-                return Frame(self._pixels(picture), "bgr", self._name, self._sequence - 1)
+                return self._frame(picture, self._sequence - 1)
         return None
 
-    def _pixels(self, picture: Any) -> NDArray[np.uint8]:
-        converted = self._reformatter.reformat(picture, format="bgr24")
-        return np.asarray(converted.to_ndarray(), np.uint8)
+    def _frame(self, picture: Any, number: int) -> Frame:
+        if not self._as_it_is:
+            converted = self._reformatter.reformat(picture, format="bgr24")
+            return Frame(np.asarray(converted.to_ndarray(), np.uint8), "bgr", self._name, number)
+        pixels, window = nv12_of(picture, self._name)
+        matrix, range_ = colours_of(picture, self._name)
+        return Frame(pixels, "nv12", self._name, number, window=window, matrix=matrix, range=range_)
 
     def _advance(self) -> None:
         """Decodes one more packet."""

@@ -7,29 +7,20 @@ import threading
 import time
 from typing import Any
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
 from blurvote.runtime.errors import SourceError, StreamLostError
-from blurvote.runtime.frame import Colour, Frame
+from blurvote.runtime.frame import Frame
 from blurvote.runtime.gst import load_gstreamer
+from blurvote.runtime.sources.gst_pixels import RGB_FORMATS, Picture, picture_of
 from blurvote.runtime.sources.redact import without_password
 from blurvote.runtime.sources.source import SourceOptions
 
 __all__ = ["GStreamerSource", "open_gst"]
 
-# What an appsink may be given: bytes per pixel, and the order in which three of them are delivered.
-_FORMATS: dict[str, tuple[int, Colour]] = {
-    "BGR": (3, "bgr"),
-    "RGB": (3, "rgb"),
-    "BGRx": (4, "bgr"),
-    "BGRA": (4, "bgr"),
-    "RGBx": (4, "rgb"),
-    "RGBA": (4, "rgb"),
-}
 _EXAMPLE = "gst:videotestsrc ! videoconvert ! appsink"
-_MISFIT = "an appsink takes 8-bit BGR, BGRx or RGB; put videoconvert before it"
+_MISFIT = (
+    "an appsink takes 8-bit BGR, BGRx or RGB; put videoconvert before it. It takes NV12, YUY2 or "
+    "GRAY8 as they are where it says so: appsink caps=video/x-raw,format=NV12"
+)
 _SLICE_S = 0.05
 _OLDEST_S = 60.0  # a frame older than that by its time stamp has another clock's
 
@@ -51,7 +42,9 @@ class GStreamerSource:
     Of a live pipeline the newest frame wins, and its `captured_at` counts in the time that it spent
     in the pipeline, by its time stamp; of others every frame is delivered. The appsink is set
     accordingly, does not wait for a frame's time (`sync=false`), and takes BGR, RGB, BGRx, RGBx,
-    BGRA or RGBA where its caps say nothing else. A four-byte format costs a second copy.
+    BGRA or RGBA where its caps say nothing else. A four-byte format costs a second copy. NV12, YUY2
+    and GRAY8 are taken as they are by an appsink that names them,
+    `appsink caps=video/x-raw,format=NV12`; their matrix and range are those of the caps.
 
     A frame that a decoder marks as corrupt raises SourceError. GStreamer's H.264 decoders hide
     most damage and mark nothing.
@@ -127,7 +120,7 @@ class GStreamerSource:
             sink.set_property(key, value)
         caps = sink.get_property("caps")
         if caps is None or caps.is_any():
-            kinds = f"video/x-raw, format=(string){{ {', '.join(_FORMATS)} }}"
+            kinds = f"video/x-raw, format=(string){{ {', '.join(RGB_FORMATS)} }}"
             sink.set_property("caps", self._gst.Caps.from_string(kinds))
         return sink
 
@@ -179,9 +172,17 @@ class GStreamerSource:
         buffer = sample.get_buffer()
         if buffer.has_flags(self._gst.BufferFlags.CORRUPTED):
             raise SourceError(f"{self._name}: frame {self._sequence - 1} is corrupt")
-        pixels, colour = self._pixels(sample.get_caps(), buffer)
-        taken = self._taken(sample, buffer)
-        return Frame(pixels, colour, self._name, self._sequence - 1, taken)
+        seen = self._picture(sample.get_caps(), buffer)
+        return Frame(
+            seen.pixels,
+            seen.colour,
+            self._name,
+            self._sequence - 1,
+            self._taken(sample, buffer),
+            seen.window,
+            seen.matrix,
+            seen.range,
+        )
 
     def _next_sample(self) -> Any:
         """The next sample; None at the proper end, and once closed."""
@@ -209,24 +210,7 @@ class GStreamerSource:
             return None
         return None
 
-    def _pixels(self, caps: Any, buffer: Any) -> tuple[NDArray[np.uint8], Colour]:
-        form = caps.get_structure(0)
-        kind = form.get_string("format")
-        if form.get_name() != "video/x-raw" or kind not in _FORMATS:
-            raise SourceError(
-                f"{self._name} delivers {form.get_name()}{f' {kind}' if kind else ''}; expected "
-                "8-bit BGR, BGRx or RGB: put videoconvert ! video/x-raw,format=BGR before its "
-                "appsink"
-            )
-        depth, colour = _FORMATS[kind]
-        meta = self._video.buffer_get_video_meta(buffer)
-        if meta is not None:
-            width, height, start, stride = (
-                meta.width, meta.height, meta.offset[0], meta.stride[0]
-            )  # fmt: skip
-        else:
-            info = self._video.VideoInfo.new_from_caps(caps)
-            width, height, start, stride = info.width, info.height, info.offset[0], info.stride[0]
+    def _picture(self, caps: Any, buffer: Any) -> Picture:
         if self.frames_per_second is None:
             self._note_rate(caps)
         mapped, memory = buffer.map(self._gst.MapFlags.READ)
@@ -236,14 +220,7 @@ class GStreamerSource:
             data = memory.data  # the one copy: bytes of Python's own
         finally:
             buffer.unmap(memory)
-        if len(data) < start + stride * (height - 1) + depth * width:
-            raise SourceError(f"{self._name}: frame {self._sequence - 1} is cut short")
-        pixels: NDArray[np.uint8] = np.ndarray(
-            (height, width, depth), np.uint8, data, start, (stride, depth, 1)
-        )
-        if depth == 4:
-            pixels = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGRA2BGR), np.uint8)
-        return pixels, colour
+        return picture_of(self._video, caps, buffer, data, self._name)
 
     def _note_rate(self, caps: Any) -> None:
         if caps is not None and caps.get_size():

@@ -28,8 +28,8 @@ def open_stream(uri: str, options: SourceOptions) -> Source:
 
     Decoded by PyAV where that is installed (`blurvote[stream]`), else by OpenCV; PyAV notices
     damaged pictures and changes of size, OpenCV does not. Settings may follow the address:
-    `#transport=udp` (RTSP goes over TCP otherwise), `#decoder=opencv` or `av`, and `#threads=4`
-    for decoding large pictures.
+    `#transport=udp` (RTSP goes over TCP otherwise), `#decoder=opencv` or `av`, `#threads=4` for
+    decoding large pictures, and `#pixels=nv12` (PyAV only) to leave out the conversion to BGR.
 
     Raises:
         StreamLostError: it cannot be opened within the timeout; it may be there later.
@@ -37,7 +37,10 @@ def open_stream(uri: str, options: SourceOptions) -> Source:
     """
     address = StreamAddress.parse(uri)
     options.refuse(address.name, "it sends what it sends", "width", "fps", "codec", "loop", "pace")
-    if address.decoder == "av" or (not address.decoder and find_spec("av") is not None):
+    if address.pixels != "bgr" and address.decoder == "opencv":
+        raise SourceError(f"{address.name}: pixels={address.pixels} needs decoder=av")
+    asked = address.decoder == "av" or address.pixels != "bgr"
+    if asked or (not address.decoder and find_spec("av") is not None):
         return AvSource(address, options.timeout_s)
     return NetworkSource(address, options.timeout_s)
 

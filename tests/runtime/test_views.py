@@ -252,7 +252,7 @@ BAD_CALLS = {
     "colour": (
         lambda b: b.build(random_frame(9, 9), colour="rgba"),
         FrameError,
-        "colour is 'rgba'; expected 'rgb' or 'bgr'",
+        "colour is 'rgba'; expected 'rgb', 'bgr'",
     ),
     "views": (
         lambda b: b.build(random_frame(9, 9), views=range(1, 5)),

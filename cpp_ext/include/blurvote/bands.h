@@ -60,6 +60,10 @@ AxisPlan plan_axis(const Geometry& geometry, int in, int resized, int out);
 // the clean sums, while along the second each view has sums of its own.
 void plan_kinks(AxisPlan& plan, const Geometry& geometry);
 
+// The matrices that take chroma samples to the same outputs, where each stands for two pixels of the
+// axis; with `odd` the first pixel is the second of its two. Exact: A U, U repeating each sample.
+AxisPlan chroma_axis(const AxisPlan& luma, bool odd);
+
 // Long and short side after the resize, as torchvision computes them.
 struct Size {
     int height;

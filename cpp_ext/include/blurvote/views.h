@@ -1,8 +1,11 @@
-// Fused view building: a uint8 frame to every blurred, resized, cropped and normalised view.
+// Fused view building: a frame as cameras give it to every blurred, resized, cropped and normalised view.
 //
 // Everything between the camera and the backbone is linear and separable, so a view is
 //     out[c] = ((A_rows X[c] A_cols^T) / 255 - mean[c]) / std[c]
 // with two banded matrices. Plan them once per frame size (ViewPlan), then run them (ViewBuilder).
+// Conversion from YUV is linear, too, and so comes last: luma and chroma are each filtered at their
+// own size, and only the pixels of the view are converted. Unlike a conversion of the whole frame
+// this rounds nothing, and keeps colours beyond R, G, B in 0..255 until they are averaged.
 #pragma once
 
 #include <cstddef>
@@ -12,24 +15,13 @@
 #include <vector>
 
 #include "blurvote/bands.h"
+#include "blurvote/frame_span.h"
 
 namespace blurvote {
-
-enum class Colour { rgb, bgr };
 
 // The instruction sets the kernel is built for. `vector128` is the baseline of the architecture
 // (SSE2 on x86-64, NEON on aarch64); `scalar` is the plain twin that the others are tested against.
 enum class Isa { scalar, vector128, avx2, avx512 };
-
-// A frame in memory: height x width pixels of 3 interleaved bytes; rows may lie any distance apart
-// (cropped slices, padded buffers, negative strides of flipped frames).
-struct FrameSpan {
-    const std::uint8_t* data = nullptr;
-    int height = 0;
-    int width = 0;
-    std::ptrdiff_t row_stride = 0;  // bytes
-    Colour colour = Colour::rgb;
-};
 
 // The part of a Defense that fixes the pixels of its views.
 struct ViewSpec {
@@ -38,14 +30,24 @@ struct ViewSpec {
     float std[3] = {0.229f, 0.224f, 0.225f};
 };
 
-// The banded matrices of all views for one frame size.
+// Pixels that share one chroma sample, along each axis, and whether a frame begins with the second of
+// two (see FrameSpan).
+struct Subsampling {
+    int rows = 1, cols = 1;
+    bool odd_top = false, odd_left = false;
+};
+Subsampling subsampling(const FrameSpan& frame);
+
+// The banded matrices of all views for one frame size. Those of chroma are empty where it has the
+// pixels' own size.
 struct ViewPlan {
     int height = 0, width = 0;
-    AxisPlan rows, cols;
+    Subsampling chroma;
+    AxisPlan rows, cols, chroma_rows, chroma_cols;
 };
 
 // Throws std::invalid_argument when the frame size cannot be served (see plan_axis).
-ViewPlan plan_views(const ViewSpec& spec, int height, int width);
+ViewPlan plan_views(const ViewSpec& spec, int height, int width, const Subsampling& chroma = {});
 
 // The instruction sets this machine can run, best first; ends with vector128 and scalar.
 std::vector<Isa> available_isas();
@@ -63,11 +65,11 @@ class ViewBuilder {
     ViewBuilder& operator=(const ViewBuilder&) = delete;
 
     // Plans (or finds) the matrices of a frame size.
-    std::shared_ptr<const ViewPlan> plan(int height, int width);
+    std::shared_ptr<const ViewPlan> plan(int height, int width, const Subsampling& chroma = {});
 
     // Writes views first_view .. last_view - 1 to `out`, float32 (last_view - first_view, 3,
     // crop_h, crop_w), C-contiguous, channels in R, G, B order whatever the frame's order is.
-    // Throws std::invalid_argument for a frame size that cannot be served.
+    // Throws std::invalid_argument for a frame size that cannot be served, or nv12 without chroma.
     void build(const FrameSpan& frame, int first_view, int last_view, float* out);
 
     const ViewSpec& spec() const;

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from blurvote.runtime import SourceError, StreamLostError
+from blurvote.runtime.frame import check_frame
 from blurvote.runtime.sources import SourceOptions, open_source
 
 SIZE = {cv2.CAP_PROP_FRAME_WIDTH: 640.0, cv2.CAP_PROP_FRAME_HEIGHT: 480.0}
@@ -46,6 +47,11 @@ class FakeCapture:
         self.left -= 1
         width, height = self.delivers or tuple(int(self.values[p]) for p in SIZE)
         picture = np.zeros((height, width, 3), np.uint8)
+        if self.values.get(cv2.CAP_PROP_CONVERT_RGB) == 0:  # what the driver itself delivers
+            shapes = {"YUYV": (height, width, 2), "GREY": (height, width)}
+            code = int(self.values[cv2.CAP_PROP_FOURCC])
+            name = "".join(chr(code >> 8 * k & 0xFF) for k in range(4))
+            picture = np.zeros(shapes.get(name, (height * 3 // 2, width)), np.uint8)
         return (True, picture) if self.left >= 0 else (False, None)
 
     def release(self) -> None:
@@ -161,3 +167,50 @@ def test_devices_that_are_not_there(uri: str, said: str) -> None:
 def test_cameras_do_not_loop() -> None:
     with pytest.raises(SourceError, match="cannot be asked for loop and pace"):
         open_source("0", SourceOptions(loop=True, pace=True))
+
+
+@pytest.mark.parametrize("pixels", ["yuyv", "nv12", "gray"])
+def test_a_camera_that_converts_nothing(
+    capture: type[FakeCapture], tmp_path: Path, pixels: str
+) -> None:
+    device = tmp_path / "video0"
+    device.touch()
+    options = SourceOptions(width=1280, height=720)
+    source = open_source(f"v4l2://{device}#pixels={pixels}", options)
+    frame = source.read()
+    assert frame is not None
+    check_frame(frame)
+    assert (frame.colour, frame.width, frame.height) == (pixels, 1280, 720)
+    assert frame.source == f"v4l2://{device}"
+    assert capture.made[0].asked[1] == cv2.CAP_PROP_FOURCC
+
+
+@pytest.mark.parametrize(
+    ("fragment", "codec", "stubborn", "said"),
+    [
+        ("pixels=rgb", None, {}, "pixels is 'rgb'; expected bgr, yuyv, nv12 or gray"),
+        ("size=3", None, {}, "sets 'size'; expected pixels"),
+        ("pixels=yuyv", "MJPG", {}, "pixels=yuyv is the codec YUYV, not MJPG"),
+        ("pixels=nv12", None, {cv2.CAP_PROP_FOURCC: 0.0}, "has no codec NV12"),
+        (
+            "pixels=yuyv",
+            None,
+            {cv2.CAP_PROP_CONVERT_RGB: 1.0},
+            "always converts; leave out pixels=yuyv",
+        ),
+    ],
+)
+def test_cameras_that_cannot_leave_it_out(
+    capture: type[FakeCapture],
+    tmp_path: Path,
+    fragment: str,
+    codec: str | None,
+    stubborn: dict[int, float],
+    said: str,
+) -> None:
+    device = tmp_path / "video0"
+    device.touch()
+    capture.stubborn.update(stubborn)
+    with pytest.raises(SourceError, match=said):
+        open_source(f"v4l2://{device}#{fragment}", SourceOptions(codec=codec))
+    assert all(made.released for made in capture.made)

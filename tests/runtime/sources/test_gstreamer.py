@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 
 from blurvote.runtime import Frame, SourceError, StreamLostError
+from blurvote.runtime.frame import check_frame
 from blurvote.runtime.sources import SourceOptions, open_source
 from blurvote.runtime.sources.csi import csi_pipeline
+from blurvote.runtime.sources.gst_pixels import CAMERA_FORMATS, picture_of
 from tests.runtime.rtsp import needs_gstreamer
 
 pytestmark = needs_gstreamer
@@ -137,10 +139,77 @@ def test_pipelines_that_cannot_be(pipeline: str, said: str) -> None:
 
 
 def test_a_format_that_is_asked_for_but_not_taken() -> None:
-    source = gst("videotestsrc ! appsink caps=video/x-raw,format=GRAY8")
-    with pytest.raises(SourceError, match=r"delivers video/x-raw GRAY8; expected 8-bit BGR, BGRx"):
+    source = gst("videotestsrc ! appsink caps=video/x-raw,format=GRAY16_LE")
+    with pytest.raises(SourceError, match=r"video/x-raw GRAY16_LE; expected 8-bit BGR, BGRx"):
         source.read()
     source.close()
+
+
+SOLID = "videotestsrc pattern=solid-color foreground-color=0xff3010a0 num-buffers=2"
+
+
+@pytest.mark.parametrize(("width", "height"), [(64, 48), (66, 46), (61, 48), (62, 7), (63, 9)])
+@pytest.mark.parametrize(("kind", "colour"), CAMERA_FORMATS.items())
+@pytest.mark.parametrize("colorimetry", ["bt601", "bt709", "1:4:5:1"])
+def test_formats_of_cameras_come_as_they_are(
+    kind: str, colour: str, width: int, height: int, colorimetry: str
+) -> None:
+    """1:4:5:1 is BT.601 in the full range."""
+    caps = f"video/x-raw,format={kind},width={width},height={height},colorimetry=(string)"
+    caps += "1:4:0:0" if kind == "GRAY8" else colorimetry
+    made = f"{SOLID} ! video/x-raw,format=RGBx ! videoconvert ! {caps}"
+    got = frames(gst(f"{made} ! appsink caps=video/x-raw,format={kind}"))
+    assert len(got) == 2
+    for frame in got:
+        check_frame(frame)
+        assert frame.colour == colour
+        assert (frame.width, frame.height) == (width, height)
+        if kind == "GRAY8":
+            assert np.ptp(frame.pixels) == 0
+            continue
+        matrix, range_ = ("bt601", "full") if ":" in colorimetry else (colorimetry, "limited")
+        assert (frame.matrix, frame.range) == (matrix, range_)
+        assert np.abs(frame.as_rgb().astype(int) - (0x30, 0x10, 0xA0)).max() <= 4
+
+
+@pytest.mark.parametrize(
+    ("caps", "said"),
+    [
+        ("format=NV12,colorimetry=bt2020", "expected bt601 or bt709: put videoconvert"),
+        ("format=GRAY8,colorimetry=(string)2:4:0:0", "expected the range 0..255"),
+    ],
+)
+def test_colours_that_are_none_of_ours(caps: str, said: str) -> None:
+    kind = caps.partition(",")[0]
+    source = gst(
+        f"videotestsrc ! videoconvert ! video/x-raw,{caps} ! appsink caps=video/x-raw,{kind}"
+    )
+    with pytest.raises(SourceError, match=said):
+        source.read()
+    source.close()
+
+
+@pytest.mark.parametrize(("rows", "stride"), [(48, 64), (48, 80), (64, 80), (50, 64)])
+def test_padded_planes_of_nv12(rows: int, stride: int) -> None:
+    """As hardware decoders deliver them: what a buffer says of itself goes before its caps."""
+    from gi.repository import Gst, GstVideo
+
+    random = np.random.default_rng(0)
+    data = random.integers(0, 256, rows * stride + 24 * stride, np.uint8).tobytes()
+    buffer = Gst.Buffer.new_wrapped(data)
+    GstVideo.buffer_add_video_meta_full(
+        buffer, GstVideo.VideoFrameFlags.NONE, GstVideo.VideoFormat.NV12, 64, 48, 2,
+        [0, rows * stride, 0, 0], [stride, stride, 0, 0],
+    )  # fmt: skip
+    caps = Gst.Caps.from_string("video/x-raw,format=NV12,width=64,height=48,framerate=1/1")
+    seen = picture_of(GstVideo, caps, buffer, data, "it")
+    frame = Frame(seen.pixels, seen.colour, window=seen.window)
+    check_frame(frame)
+    lines = np.frombuffer(data, np.uint8).reshape(-1, stride)
+    packed = np.concatenate([lines[:48, :64], lines[rows : rows + 24, :64]])
+    np.testing.assert_array_equal(frame.as_rgb(), Frame(packed, "nv12").as_rgb())
+    with pytest.raises(SourceError, match="cut short"):
+        picture_of(GstVideo, caps, buffer, data[: -1 - (stride - 64)], "it")
 
 
 def test_a_pipeline_that_never_delivers() -> None:
@@ -234,3 +303,7 @@ def test_csi_asks_for_size_and_rate() -> None:
     assert "width=1280,height=720,framerate=59940/1000" in text
     assert text.endswith("! video/x-raw,format=BGRx ! appsink")
     assert "width=1920,height=1080,framerate=30000/1000" in csi_pipeline(0, SourceOptions())
+    raw = csi_pipeline(0, SourceOptions(), "nv12")
+    assert raw.endswith("! video/x-raw,format=NV12 ! appsink caps=video/x-raw,format=NV12")
+    with pytest.raises(SourceError, match="pixels is 'rgb'; expected bgr or nv12"):
+        open_source("csi://0#pixels=rgb")

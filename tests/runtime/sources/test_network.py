@@ -170,7 +170,9 @@ def write_film(path: Path, frames: int) -> None:
         ("transport=tpc", "transport is 'tpc'; expected tcp or udp"),
         ("decoder=gpu", "decoder is 'gpu'; expected av or opencv"),
         ("threads=0", "threads is '0'; expected 1 to 64"),
-        ("colour=1", "sets 'colour'; expected transport, threads, decoder"),
+        ("colour=1", "sets 'colour'; expected transport, threads, decoder, pixels"),
+        ("pixels=i420", "pixels is 'i420'; expected bgr or nv12"),
+        ("pixels=nv12&decoder=opencv", "pixels=nv12 needs decoder=av"),
     ],
 )
 def test_settings_that_cannot_be(fragment: str, said: str) -> None:

@@ -1,0 +1,36 @@
+#include "blurvote/frame_span.h"
+
+namespace blurvote {
+
+FrameSpan cut(const FrameSpan& frame, int top, int left, int height, int width) {
+    FrameSpan part = frame;
+    part.height = height;
+    part.width = width;
+    part.data += top * frame.row_stride;
+    const int row = top + frame.odd_top, column = left + frame.odd_left;  // counted on the chroma's grid
+    switch (frame.colour) {
+        case Colour::rgb:
+        case Colour::bgr: part.data += 3 * static_cast<std::ptrdiff_t>(left); break;
+        case Colour::gray: part.data += left; break;
+        case Colour::nv12:
+            part.data += left;
+            part.chroma += row / 2 * frame.chroma_stride + column / 2 * 2;
+            part.odd_top = row % 2 != 0;
+            part.odd_left = column % 2 != 0;
+            break;
+        case Colour::yuyv:
+            part.data += column / 2 * 4;
+            part.odd_left = column % 2 != 0;
+            break;
+    }
+    return part;
+}
+
+FrameSpan nv12_span(const std::uint8_t* data, int height, int width, std::ptrdiff_t row_stride) {
+    FrameSpan frame{data, height, width, row_stride, Colour::nv12};
+    frame.chroma = data + height * row_stride;
+    frame.chroma_stride = row_stride;
+    return frame;
+}
+
+}  // namespace blurvote
