@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from blurvote.benchmarks.optional import require
-from blurvote.runtime.engine import import_onnxruntime
+from blurvote.runtime.engines.ort import import_onnxruntime
 from blurvote.runtime.errors import ProviderError
 
 __all__ = ["fold"]

@@ -17,6 +17,8 @@ from types import TracebackType
 from typing import Any
 
 from blurvote.benchmarks.nvidia import ask, stop
+from blurvote.runtime.jetson import read_text
+from blurvote.runtime.jetson_health import clocks_pinned, power_budget
 
 __all__ = ["Core", "Rail", "Recorder", "Sample", "jetson", "parse", "power_mode", "total_rails"]
 
@@ -227,7 +229,7 @@ def jetson(root: str | Path = "/") -> dict[str, Any] | None:
         "power_mode": power_mode(
             ask(["nvpmodel", "-q"]) or "", _text(root / "etc/nvpmodel.conf") or ""
         ),
-        "jetson_clocks": _pinned(root),
+        "jetson_clocks": clocks_pinned(root),
     }
 
 
@@ -245,34 +247,11 @@ def power_mode(answer: str, config: str = "") -> dict[str, Any] | None:
     number = re.search(r"^(\d+)\s*$", answer, re.MULTILINE)
     modes = re.findall(r"<\s*POWER_MODEL\b[^>]*\bNAME=(\S+?)\s*>", config)
     if name[1] in modes:
-        maximum: bool | None = _budget(name[1]) == max(map(_budget, modes))
+        maximum: bool | None = power_budget(name[1]) == max(map(power_budget, modes))
     else:
         maximum = True if name[1].startswith("MAXN") else None
     return {"name": name[1], "id": int(number[1]) if number else None, "maximum": maximum}
 
 
-def _budget(mode: str) -> tuple[bool, bool, int]:
-    watts = re.search(r"(\d+)W", mode)
-    return mode == "MAXN_SUPER", mode.startswith("MAXN"), int(watts[1]) if watts else 0
-
-
-def _pinned(root: Path) -> bool | None:
-    limits = [
-        (_text(folder / least), _text(folder / greatest))
-        for pattern, least, greatest in (
-            ("sys/devices/system/cpu/cpu[0-9]*/cpufreq", "scaling_min_freq", "scaling_max_freq"),
-            # Such as 17000000.gv11b, .ga10b or .gpu; gpu-gpc-0 on Thor.
-            ("sys/class/devfreq/*g[abpv]1[01]b", "min_freq", "max_freq"),
-            ("sys/class/devfreq/*gpu*", "min_freq", "max_freq"),
-        )
-        for folder in root.glob(pattern)
-    ]
-    readable = [(least, greatest) for least, greatest in limits if least and greatest]
-    return all(least == greatest for least, greatest in readable) if readable else None
-
-
 def _text(path: Path) -> str | None:
-    try:
-        return path.read_text(errors="replace").strip("\0 \n") or None
-    except OSError:
-        return None
+    return (read_text(path) or "").strip("\0 \n") or None

@@ -8,11 +8,11 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from blurvote.runtime.engine import import_onnxruntime
+from blurvote.runtime.engines.ort import import_onnxruntime
 from blurvote.runtime.errors import ExportError
 from blurvote.runtime.machine import usable_cores
 
-__all__ = ["Session"]
+__all__ = ["Session", "one_line"]
 
 
 class Session:
@@ -38,7 +38,7 @@ class Session:
                 proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # pybind's exceptions have no common base
-            raise ExportError(f"ONNX Runtime cannot load {origin}: {_one_line(error)}") from error
+            raise ExportError(f"ONNX Runtime cannot load {origin}: {one_line(error)}") from error
         self.input_name: str = self._session.get_inputs()[0].name
 
     def run(self, batch: NDArray[Any], *outputs: str) -> list[NDArray[Any]]:
@@ -51,10 +51,11 @@ class Session:
             results = self._session.run(list(outputs) or None, {self.input_name: batch})
         except Exception as error:
             raise ExportError(
-                f"{self._origin} fails on an input of shape {batch.shape}: {_one_line(error)}"
+                f"{self._origin} fails on an input of shape {batch.shape}: {one_line(error)}"
             ) from error
         return [np.asarray(result) for result in results]
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """An exception's text on one line, cut to 300 characters."""
     return " ".join(str(error).split())[:300]

@@ -12,7 +12,7 @@ from importlib.metadata import entry_points, version
 from typing import TextIO
 
 from blurvote.runtime.command import Command
-from blurvote.runtime.commands import demo, doctor, info, run, service
+from blurvote.runtime.commands import build, demo, doctor, info, run, service
 from blurvote.runtime.errors import BlurvoteError
 
 __all__ = ["main"]
@@ -113,7 +113,14 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, Command]]:
     return parser, commands
 
 
-_BUILT_IN = (demo.COMMAND, run.COMMAND, service.COMMAND, info.COMMAND, doctor.COMMAND)
+_BUILT_IN = (
+    demo.COMMAND,
+    run.COMMAND,
+    service.COMMAND,
+    build.COMMAND,
+    info.COMMAND,
+    doctor.COMMAND,
+)
 
 
 def _plugged_in() -> list[Command]:

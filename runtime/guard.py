@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -21,10 +21,12 @@ from blurvote.runtime.decision import (
     threshold_in_force,
 )
 from blurvote.runtime.defense import Fit
-from blurvote.runtime.engine import Engine, Provider
+from blurvote.runtime.engines.protocol import Compute, EngineSettings, OptionValue, Provider
+from blurvote.runtime.engines.registry import open_engine
 from blurvote.runtime.errors import FrameError, GuardError, PlanError
 from blurvote.runtime.frame import Colour, Frame, as_frame
 from blurvote.runtime.metadata import GuardMetadata
+from blurvote.runtime.overlap import classify_stream
 from blurvote.runtime.plans import (
     AutoPlan,
     Plan,
@@ -51,7 +53,8 @@ class Guard:
 
     Args:
         path: a guard of either kind, written by `blurvote export`.
-        provider: `"cpu"`, `"cuda"`, `"tensorrt"`, or `"auto"`: CUDA where it works, else CPU.
+        provider: what runs the graph: `"cpu"`, `"cuda"` or `"tensorrt"` (ONNX Runtime),
+            `"openvino"`, or `"auto"`: CUDA where it works, else ONNX Runtime's CPU.
         plan: `"batched"`, `"cascade"`, or `"auto"`, which measures both now and keeps weighing
             them against the disagreement rate it sees.
         threads: threads of one inference and of view building; None takes the usable cores.
@@ -59,10 +62,14 @@ class Guard:
             the one calibrated into the guard.
         spin: whether inference threads spin inside a run; False costs a few percent of latency
             and leaves the cores to others.
+        compute: arithmetic of the file's float32 operators: `"fp32"`, or what the provider has
+            that is faster and less exact.
+        options: the provider's own settings by name; see the engine.
 
     Attributes:
         path, metadata, defense, labels: what was loaded.
-        provider: what runs, `"cpu"`, `"cuda"` or `"tensorrt"`.
+        provider: what runs; never `"auto"`.
+        compute: the arithmetic of the file's float32 operators.
         threads: threads of one inference.
         threshold: the threshold in force, or None.
 
@@ -80,10 +87,14 @@ class Guard:
         threads: int | None = None,
         threshold: float | None = None,
         spin: bool = True,
+        compute: Compute = "fp32",
+        options: Mapping[str, OptionValue] | None = None,
     ) -> None:
         self.path = Path(path)
-        self._engine = Engine(path, provider, threads, spin)
+        settings = EngineSettings(provider, compute, threads, spin, options or {})
+        self._engine = open_engine(path, settings)
         self.provider = self._engine.provider
+        self.compute = self._engine.compute
         self.threads = self._engine.threads
         self.metadata = GuardMetadata.from_map(self._engine.metadata, str(path))
         self.defense = self.metadata.defense
@@ -169,11 +180,14 @@ class Guard:
     ) -> Verdict | list[Verdict]:
         """The verdict on one frame, or on each box of it.
 
-        A box's verdict is that of `classify(frame[y0:y1, x0:x1])`, without copying its pixels.
+        A box's verdict is that of `classify(frame[y0:y1, x0:x1])`, without copying its pixels. A
+        `views` guard reads every format of `Colour` as it is; for a `frames` guard, whose graph
+        takes RGB, other formats are converted, each in a pass over the whole frame.
 
         Args:
-            frame: a `Frame`, or `(H, W, 3)` uint8 pixels.
-            colour: order of the channels of bare pixels; a `Frame` knows its own.
+            frame: a `Frame`, or uint8 pixels: `(H, W, 3)`, or the shape that `colour` has.
+            colour: what bare pixels are: `"rgb"`, `"bgr"`, `"gray"`, `"nv12"` or `"yuyv"`; a
+                `Frame` knows its own, and its colour matrix, range and window.
             boxes: `(K, 4)` integers x0, y0, x1, y1 in pixels, half open.
             border: `"refuse"` raises for a box that is empty, reaches beyond the frame or is too
                 small; `"clip"` cuts boxes at the frame's border and rejects as `bad_box` those of
@@ -214,6 +228,19 @@ class Guard:
             FrameError, DefenseError, GuardError: as `classify`; no frame is classified then.
         """
         return self._verdicts([as_frame(frame, colour) for frame in frames], self._open_runner())
+
+    def classify_stream(
+        self, frames: Iterable[Frame | Pixels], depth: int = 2, colour: Colour = "rgb"
+    ) -> Generator[Verdict, None, None]:
+        """The verdicts on frames as they come, in their order, `depth` frames in flight at most:
+        while one is inferred the views of the next are built. `frames` is read in other threads;
+        closing the generator waits for the frame that is being read.
+
+        Raises:
+            PlanError: `depth` is not an integer from 1 to 16.
+            FrameError, DefenseError, GuardError: as `classify`, at the frame's place; then it ends.
+        """
+        return classify_stream(self, frames, depth, colour)
 
     def _open_runner(self) -> ViewRunner | WholeGraphRunner:
         if self._runner is None:

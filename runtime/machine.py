@@ -61,17 +61,18 @@ def gpu_names() -> list[str]:
 
 
 def is_jetson() -> bool:
-    """Whether this is an NVIDIA Jetson (its Linux for Tegra leaves a release file)."""
-    return Path("/etc/nv_tegra_release").exists()
+    """Whether this is an NVIDIA Jetson; see `blurvote.runtime.jetson`."""
+    from blurvote.runtime.jetson import read_jetson
+
+    return read_jetson(Path("/")) is not None
 
 
 def onnxruntime_advice(gpu: bool) -> str:
     """The line that installs the right onnxruntime wheel on this machine."""
     if is_jetson():
-        return (
-            "on a Jetson install NVIDIA's onnxruntime-gpu wheel for your JetPack "
-            "(the wheel on PyPI has no kernels for its GPU)"
-        )
+        from blurvote.runtime.jetson import read_jetson, wheel_advice
+
+        return wheel_advice(read_jetson())
     if gpu and platform.machine() == "aarch64":
         return "pip install onnxruntime-gpu (its aarch64 wheel serves data-centre GPUs)"
     if gpu:

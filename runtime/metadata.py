@@ -10,9 +10,11 @@ from typing import Any, Literal
 from blurvote.runtime.defense import Defense
 from blurvote.runtime.errors import DefenseError, GuardError
 
-__all__ = ["GuardMetadata"]
+__all__ = ["GuardMetadata", "Precision"]
 
 PREFIX = "blurvote."
+
+Precision = Literal["fp32", "fp16", "int8"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,11 @@ class GuardMetadata:
         frame_size: `(height, width)` in pixels that a `frames` guard is built for; None for a
             `views` guard and for a `frames` guard of dynamic size.
         provenance: where the backbone comes from: source, its SHA-256, tool versions, time.
-        parity: the report of the comparison that let the file be written.
+        parity: the report of the comparison that let the file be written; of a guard of lower
+            precision, that of the fp32 guard it was made of.
+        precision: what the backbone's weights and activations are kept in.
+        precision_report: what a precision below fp32 cost, and the settings that it was made with;
+            empty for fp32.
     """
 
     kind: Literal["views", "frames"]
@@ -35,10 +41,12 @@ class GuardMetadata:
     frame_size: tuple[int, int] | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
     parity: Mapping[str, Any] = field(default_factory=dict)
+    precision: Precision = "fp32"
+    precision_report: Mapping[str, Any] = field(default_factory=dict)
 
     def to_map(self) -> dict[str, str]:
         """The entries to store, key to JSON text (see `from_map`)."""
-        return {
+        entries = {
             PREFIX + "kind": json.dumps(self.kind),
             PREFIX + "defense": self.defense.to_json(),
             PREFIX + "labels": json.dumps(list(self.labels), ensure_ascii=False),
@@ -46,6 +54,11 @@ class GuardMetadata:
             PREFIX + "provenance": json.dumps(dict(self.provenance)),
             PREFIX + "parity": json.dumps(dict(self.parity)),
         }
+        if self.precision != "fp32":  # absent from the guards of earlier versions, which are fp32
+            entries[PREFIX + "precision"] = json.dumps(
+                {"name": self.precision, "report": dict(self.precision_report)}
+            )
+        return entries
 
     @classmethod
     def from_map(cls, entries: Mapping[str, str], origin: str) -> GuardMetadata:
@@ -60,7 +73,8 @@ class GuardMetadata:
                 f"Turn the model into a guard first: blurvote export {origin} -o guard.onnx"
             )
         try:
-            values = {name: json.loads(entries[PREFIX + name]) for name in _ENTRIES}
+            texts = {PREFIX + "precision": '{"name": "fp32"}', **entries}
+            values = {name: json.loads(texts[PREFIX + name]) for name in _ENTRIES}
             defense = Defense.from_json(entries[PREFIX + "defense"])
         except KeyError as error:
             raise GuardError(
@@ -86,6 +100,8 @@ class GuardMetadata:
             frame_size=None if size is None else (size[0], size[1]),
             provenance=values["provenance"],
             parity=values["parity"],
+            precision=values["precision"]["name"],
+            precision_report=values["precision"].get("report", {}),
         )
 
 
@@ -107,10 +123,19 @@ def _is_object(value: Any) -> bool:
     return isinstance(value, dict)
 
 
+def _is_precision(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and value.get("name") in ("fp32", "fp16", "int8")
+        and isinstance(value.get("report", {}), dict)
+    )
+
+
 _ENTRIES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "kind": (lambda value: value in ("views", "frames"), "'views' or 'frames'"),
     "labels": (_is_names, "a list of texts"),
     "frame_size": (_is_size, "[height, width] in pixels, or null"),
     "provenance": (_is_object, "an object"),
     "parity": (_is_object, "an object"),
+    "precision": (_is_precision, "an object whose name is fp32, fp16 or int8"),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,9 +11,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from blurvote.runtime.batch_buffer import BatchBuffer
 from blurvote.runtime.decision import Ballot, can_still_change
 from blurvote.runtime.defense import Defense
-from blurvote.runtime.engine import Engine
+from blurvote.runtime.engines.protocol import Engine
 from blurvote.runtime.frame import Frame
 from blurvote.runtime.views import ViewBuilder
 from blurvote.runtime.vote import REJECTED, majority_vote
@@ -46,7 +47,7 @@ class ViewRunner:
         self.builder = builder
         self.engine = engine
         self.views = views
-        self._local = threading.local()  # a view buffer per calling thread, grown as needed
+        self._buffer = BatchBuffer(engine, np.float32)
 
     def batched(self, frames: Sequence[Frame], times: Times) -> list[Ballot]:
         """All views of all frames in one inference."""
@@ -80,22 +81,15 @@ class ViewRunner:
         started = time.perf_counter()
         height, width = self.builder.defense.crop
         count = len(views)
-        buffer = self._buffer(len(frames) * count, height, width)
+        buffer = self._buffer.take(len(frames) * count, (3, height, width))
         for n, frame in enumerate(frames):
             out = buffer[n * count : (n + 1) * count]
-            self.builder.build(frame.pixels, out, frame.colour, views)
+            self.builder.build(frame, out, views=views)
         built = time.perf_counter()
         (logits,) = self.engine.run(buffer, ["logits"])
         times.views += (built - started) * 1e3
         times.inference += (time.perf_counter() - built) * 1e3
         return logits.reshape(len(frames), count, -1)
-
-    def _buffer(self, views: int, height: int, width: int) -> NDArray[np.float32]:
-        buffer: NDArray[np.float32] | None = getattr(self._local, "buffer", None)
-        if buffer is None or len(buffer) < views:
-            buffer = np.empty((views, 3, height, width), np.float32)
-            self._local.buffer = buffer
-        return buffer[:views]
 
     def _count(self, logits: NDArray[np.float32], times: Times) -> list[Ballot]:
         started = time.perf_counter()
@@ -140,6 +134,10 @@ class AutoPlan:
     PRIOR_RATE = 0.2  # about the share of clean stills whose first two views differ
     MEMORY = 200  # frames over which the rate is averaged
 
+    # Of the measurement: untimed turns, timed ones at least and at most, and the seconds after
+    # which the least will do.
+    WARM_UP, FEWEST_TURNS, TURNS, ENOUGH_S = 2, 3, 12, 0.2
+
     def __init__(self, first_ms: float, one_ms: float, all_ms: float, rest: int) -> None:
         self.first_ms, self.one_ms, self.all_ms = first_ms, one_ms, all_ms
         self.rest = rest
@@ -147,23 +145,34 @@ class AutoPlan:
 
     @classmethod
     def measured(cls, engine: Engine, defense: Defense) -> AutoPlan:
-        """Times the session on the batch sizes of both plans."""
+        """Times the engine on the batch sizes of both plans.
+
+        Each size first runs untimed: engines compile, choose kernels or grow their memory when
+        they meet a new shape. Then the sizes take turns, so that a busy moment of the machine is
+        shared by all, and the quickest run of each counts.
+        """
         total = len(defense.views)
         first = total // 2 + 1
         # Not zeros: what a network is fed can change its speed (denormals, power).
-        random = np.random.default_rng(0)
-        views = random.standard_normal((total, 3, *defense.crop), np.float32)
+        views = engine.host_buffer((total, 3, *defense.crop), np.float32)
+        np.random.default_rng(0).standard_normal(out=views, dtype=np.float32)
+        quickest = dict.fromkeys((first, 1, total), math.inf)
 
-        def best_of_three(count: int) -> float:
-            times = []
-            for repeat in range(4):  # the first warms up
-                started = time.perf_counter()
-                engine.run(views[:count], ["logits"])
-                if repeat:
-                    times.append((time.perf_counter() - started) * 1e3)
-            return min(times)
+        def milliseconds(count: int) -> float:
+            started = time.perf_counter()
+            engine.run(views[:count], ["logits"])
+            return (time.perf_counter() - started) * 1e3
 
-        return cls(best_of_three(first), best_of_three(1), best_of_three(total), total - first)
+        for _ in range(cls.WARM_UP):
+            for count in quickest:
+                milliseconds(count)
+        enough = time.perf_counter() + cls.ENOUGH_S
+        for turn in range(1, cls.TURNS + 1):
+            for count in quickest:
+                quickest[count] = min(quickest[count], milliseconds(count))
+            if turn >= cls.FEWEST_TURNS and time.perf_counter() > enough:
+                break
+        return cls(quickest[first], quickest[1], quickest[total], total - first)
 
     @property
     def cascade_ms(self) -> float:
@@ -174,6 +183,18 @@ class AutoPlan:
     def choice(self) -> PlanName:
         """The cheaper plan at the present rate."""
         return "cascade" if self.cascade_ms < self.all_ms else "batched"
+
+    @property
+    def facts(self) -> dict[str, float | str]:
+        """What was measured and what follows from it, as plain values."""
+        return {
+            "first_ms": self.first_ms,
+            "one_ms": self.one_ms,
+            "all_ms": self.all_ms,
+            "rate": self.rate,
+            "cascade_ms": self.cascade_ms,
+            "choice": self.choice,
+        }
 
     def learn(self, undecided: bool) -> None:
         """Takes in whether a frame's first views left its verdict open."""

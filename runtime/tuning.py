@@ -1,8 +1,9 @@
 """Settings that were measured to be fastest for one guard on one machine.
 
 `blurvote bench --tune GUARD` writes them, `Guard.tuned(GUARD)` reads them. They are kept per user,
-under the guard's SHA-256, with the machine they were measured on: another processor, core count or
-ONNX Runtime makes them void, which is an error and not a guess.
+under the guard's SHA-256, with the machine they were measured on: another processor, core count,
+ONNX Runtime or OpenVINO makes them void, which is an error and not a guess. They are of fp32 alone:
+another compute changes numbers, so that it is asked for and never found.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from blurvote.runtime.engine import Provider, import_onnxruntime
-from blurvote.runtime.errors import GuardError, SinkError
+from blurvote.runtime.engines.openvino import openvino_version
+from blurvote.runtime.engines.ort import import_onnxruntime
+from blurvote.runtime.engines.protocol import Provider
+from blurvote.runtime.errors import GuardError, ProviderError, SinkError
 from blurvote.runtime.machine import cpu_name, gpu_names, usable_cores
 from blurvote.runtime.plans import PlanName
 from blurvote.runtime.whole_file import write_whole
@@ -65,8 +68,16 @@ def fingerprint() -> dict[str, Any]:
         "architecture": platform.machine(),
         "usable_cores": usable_cores(),
         "gpus": gpu_names(),
-        "onnxruntime": import_onnxruntime().__version__,
+        "onnxruntime": _onnxruntime_version(),
+        "openvino": openvino_version(),
     }
+
+
+def _onnxruntime_version() -> str | None:
+    try:
+        return str(import_onnxruntime().__version__)
+    except ProviderError:
+        return None
 
 
 def guard_sha256(path: str | Path) -> str:
@@ -115,7 +126,7 @@ def load_tuning(path: str | Path) -> Tuning:
 
     Raises:
         GuardError: there are none, they are broken, or they were measured on another machine or
-            with another ONNX Runtime.
+            with other libraries.
     """
     file = tuning_folder() / f"{guard_sha256(path)}.json"
     again = f"measure them: blurvote bench --tune {path}"

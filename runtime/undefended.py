@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from blurvote.runtime.engine import Engine, Provider
+from blurvote.runtime.engines.protocol import EngineSettings
+from blurvote.runtime.engines.registry import open_engine
 from blurvote.runtime.errors import GuardError
 from blurvote.runtime.frame import Colour
 from blurvote.runtime.metadata import GuardMetadata
@@ -21,17 +22,15 @@ class Undefended:
 
     Args:
         path: a guard of kind `views` whose first view is the clean one.
-        threads, provider: as for `Guard`.
+        settings: how it runs; None takes ONNX Runtime's CPU.
 
     Raises:
         GuardError: the guard is of another kind.
         ProviderError: the provider is not there, or is not what would run.
     """
 
-    def __init__(
-        self, path: str | Path, threads: int | None = None, provider: Provider = "cpu"
-    ) -> None:
-        self.engine = Engine(path, provider, threads)
+    def __init__(self, path: str | Path, settings: EngineSettings | None = None) -> None:
+        self.engine = open_engine(path, settings or EngineSettings("cpu"))
         metadata = GuardMetadata.from_map(self.engine.metadata, str(path))
         if metadata.kind != "views" or metadata.defense.passes[0] != 0:
             raise GuardError(
@@ -41,6 +40,6 @@ class Undefended:
         self._view = np.empty((1, 3, *metadata.defense.crop), np.float32)
 
     def classify(self, frame: NDArray[np.uint8], colour: Colour = "rgb") -> int:
-        """The label of an `(H, W, 3)` uint8 frame."""
+        """The label of a frame's uint8 pixels."""
         self.builder.build(frame, self._view, colour, range(1))
         return int(self.engine.run(self._view)[0].argmax())

@@ -10,10 +10,15 @@ from pathlib import Path
 __all__ = ["write_whole"]
 
 
-def write_whole(path: Path, data: bytes | str) -> None:
+def write_whole(path: Path, data: bytes | str, mode: int = 0o666) -> None:
     """Writes beside `path` first, then moves it there: readers never see half a file.
 
     A crash, Ctrl-C or a full disk leaves what was at `path` before, and nothing else.
+
+    Args:
+        path: where the file will be.
+        data: text is written as UTF-8.
+        mode: its permissions, of which the umask takes some.
 
     Raises:
         OSError: the folder is missing or not writable, or its disk is full.
@@ -26,7 +31,7 @@ def write_whole(path: Path, data: bytes | str) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        Path(name).chmod(0o666 & ~_umask())  # mkstemp's files are for their owner alone
+        Path(name).chmod(mode & ~_umask())  # mkstemp's files are for their owner alone
         Path(name).replace(path)
     except BaseException:
         with contextlib.suppress(OSError):

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from blurvote.runtime.batch_buffer import BatchBuffer
 from blurvote.runtime.decision import Ballot
-from blurvote.runtime.engine import Engine
+from blurvote.runtime.engines.protocol import Engine
 from blurvote.runtime.errors import GuardError
 from blurvote.runtime.frame import Frame
 from blurvote.runtime.metadata import GuardMetadata
@@ -22,11 +23,16 @@ _OUTPUTS = ("logits", "label", "count", "view_labels")
 
 
 class WholeGraphRunner:
-    """Feeds `(N, H, W, 3)` uint8 RGB frames to a `frames` guard and reads its votes."""
+    """Feeds `(N, H, W, 3)` uint8 RGB frames to a `frames` guard and reads its votes.
+
+    The graph knows RGB alone: frames of other formats are converted first, each in a pass over the
+    whole frame.
+    """
 
     def __init__(self, engine: Engine, metadata: GuardMetadata) -> None:
         self.engine = engine
         self.size = metadata.frame_size
+        self._buffer = BatchBuffer(engine, np.uint8)
         # A dynamic graph makes invalid views of a frame it cannot serve; the planner says why.
         self._planner = ViewBuilder(metadata.defense)
 
@@ -55,10 +61,10 @@ class WholeGraphRunner:
 
     def _stack(self, frames: Sequence[Frame]) -> NDArray[np.uint8]:
         """One contiguous RGB batch; a single RGB frame is passed on without a copy."""
-        size = self.size or frames[0].pixels.shape[:2]
+        size = self.size or (frames[0].height, frames[0].width)
         self._planner.plan(*size)
         for frame in frames:
-            height, width = frame.pixels.shape[:2]
+            height, width = frame.height, frame.width
             if (height, width) != size:
                 takes = "frames of" if self.size else "frames of one size per call, here"
                 raise GuardError(
@@ -66,13 +72,10 @@ class WholeGraphRunner:
                     f"{size[1]}x{size[0]} px. Export with --input views for any size"
                 )
         if len(frames) == 1 and frames[0].colour == "rgb":
-            return np.ascontiguousarray(frames[0].pixels)[None]
-        batch = np.empty((len(frames), *size, 3), np.uint8)
-        for to, frame in zip(batch, frames, strict=True):
-            if frame.colour == "rgb":
-                np.copyto(to, frame.pixels)
-            else:
-                import cv2
+            return np.ascontiguousarray(frames[0].as_rgb())[None]
+        from blurvote.runtime.conversion import to_rgb  # loads OpenCV
 
-                cv2.cvtColor(frame.pixels, cv2.COLOR_BGR2RGB, dst=to)
+        batch = self._buffer.take(len(frames), (*size, 3))
+        for to, frame in zip(batch, frames, strict=True):
+            to_rgb(frame, to)
         return batch

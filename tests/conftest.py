@@ -12,6 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from blurvote.runtime import Defense, GuardMetadata
+from blurvote.runtime.engines.protocol import EngineSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -26,6 +27,7 @@ def assets() -> Path:
 
 
 SMALL = Defense(resize=20, crop=(16, 16))
+ONE_THREAD = EngineSettings("cpu", threads=1)
 
 
 def colour_classifier() -> onnx.GraphProto:

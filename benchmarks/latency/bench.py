@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ from blurvote.benchmarks.latency.peers import Peer
 from blurvote.benchmarks.latency.pictures import Pictures
 from blurvote.benchmarks.results import Results
 from blurvote.benchmarks.timing import Measured, Method, measure
-from blurvote.runtime.engine import Engine, Provider
+from blurvote.runtime.engines.onnx_metadata import read_metadata
+from blurvote.runtime.engines.protocol import EngineSettings, Provider
 from blurvote.runtime.guard import Guard
 from blurvote.runtime.metadata import GuardMetadata
 from blurvote.runtime.plans import Plan
@@ -32,9 +33,7 @@ def describe_guard(path: Path) -> tuple[GuardMetadata, dict[str, Any]]:
     Raises:
         GuardError: the file is missing, broken or not a guard.
     """
-    engine = Engine(path, "cpu", threads=1)
-    metadata = GuardMetadata.from_map(engine.metadata, str(path))
-    engine.close()
+    metadata = GuardMetadata.from_map(read_metadata(path), str(path))
     return metadata, {
         "path": path.name,
         "sha256": guard_sha256(path),
@@ -53,7 +52,7 @@ class Bench:
     Attributes:
         guard: the guard; `others` are more files of the same model, such as another precision.
         metadata: of `guard`.
-        provider, threads: as for `Guard`; `requested` is the provider before `auto` was resolved.
+        engine: how guards run; `requested` is the provider before `auto` was resolved.
         sizes: frame sizes `(height, width)` in pixels of the headline.
         pictures: what frames are made of.
         peers: what the guard is measured beside, loaded.
@@ -70,9 +69,8 @@ class Bench:
     results: Results
     method: Method
     others: Sequence[Path] = ()
-    provider: Provider = "cpu"
+    engine: EngineSettings = field(default_factory=partial(EngineSettings, "cpu"))
     requested: Provider = "auto"
-    threads: int | None = None
     peers: list[Peer] = field(default_factory=list)
     effort: float = 1.0
     folder: Path | None = None
@@ -80,7 +78,18 @@ class Bench:
 
     def load(self, plan: Plan = "auto", threads: int | None = None, spin: bool = True) -> Guard:
         """The guard under test."""
-        return Guard(self.guard, self.provider, plan, threads or self.threads, spin=spin)
+        engine = replace(self.engine, threads=threads or self.threads, spin=spin)
+        return Guard(self.guard, plan=plan, **asdict(engine))
+
+    @property
+    def provider(self) -> Provider:
+        """What guards run on."""
+        return self.engine.provider
+
+    @property
+    def threads(self) -> int | None:
+        """Threads that were asked for."""
+        return self.engine.threads
 
     @property
     def plans(self) -> tuple[Plan, ...]:

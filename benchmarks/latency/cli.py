@@ -7,6 +7,7 @@ from typing import Any
 
 from blurvote.runtime.command import Command, positive_int
 from blurvote.runtime.commands.info import frame_size
+from blurvote.runtime.engines.arguments import add_engine_arguments
 
 __all__ = ["COMMAND"]
 
@@ -35,7 +36,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         default=_sizes(SIZES),
         help=f"frames of the headline (default: {SIZES})",
     )
-    what.add_argument("--provider", default="auto", choices=("auto", "cpu", "cuda", "tensorrt"))
+    add_engine_arguments(what)
     what.add_argument("--threads", type=positive_int, help="default: the usable physical cores")
     what.add_argument(
         "--effort",
@@ -131,8 +132,8 @@ Measures a guard from frame to verdict, stage by stage, on every plan, over fram
 threads and providers, beside the undefended model and beside what people use today; all
 alternatives in turn in one run, in windows that are repeated until they agree.
 
-sections: verdict, tail, cascade, cameras, sizes, threads, providers, views, boxes, vote, compute,
-start
+sections: verdict, tail, cascade, cameras, sizes, threads, providers, views, formats, boxes, vote,
+compute, start
 peers (--against): blog, torch, opencv-ort, openvino, all
 scenarios: single-stream, multi-stream, offline, server, all
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from blurvote.benchmarks.optional import require
-from blurvote.runtime.engine import import_onnxruntime
+from blurvote.runtime.engines.ort import import_onnxruntime
 
 __all__ = ["products"]
 

@@ -181,6 +181,13 @@ def views(results: Results) -> Iterable[str]:
     )
 
 
+def formats(results: Results) -> Iterable[str]:
+    yield from matrix(results, "formats", "frame", transposed=True)
+    for size, found in results.facts.get("formats", {}).items():
+        yield f"Views of {size} frames beside those of OpenCV's RGB, in levels of 0..255:"
+        yield grid("from", found)
+
+
 def limits(results: Results) -> Iterable[str]:
     cells = []
     for what, fit in results.facts.get("growth", {}).items():

@@ -25,6 +25,7 @@ from blurvote.benchmarks.latency.sections import (
     cameras,
     cascade,
     compute,
+    formats,
     providers,
     scenarios,
     sizes,
@@ -40,7 +41,9 @@ from blurvote.benchmarks.results import Results
 from blurvote.benchmarks.tegrastats import Recorder
 from blurvote.benchmarks.timing import Method
 from blurvote.runtime.demo import guard_path
-from blurvote.runtime.engine import Engine
+from blurvote.runtime.engines.arguments import engine_settings
+from blurvote.runtime.engines.protocol import ON_CPU
+from blurvote.runtime.engines.registry import open_engine
 from blurvote.runtime.errors import BlurvoteError, SinkError, SourceError
 from blurvote.runtime.whole_file import write_whole
 
@@ -55,6 +58,7 @@ SECTIONS: dict[str, Callable[[Bench], None]] = {
     "threads": threads.measure,
     "providers": providers.measure,
     "views": views.measure,
+    "formats": formats.measure,
     "boxes": boxes.measure,
     "vote": vote.measure,
     "compute": compute.measure,
@@ -144,8 +148,16 @@ def _prepare(args: argparse.Namespace, progress: Progress) -> Bench:
             "would tell them apart; rename one"
         )
     described = [describe_guard(path) for path in paths]
-    engine = Engine(paths[0], args.provider, args.threads)  # "auto" becomes what really runs
-    provider, threads_used, options = engine.provider, engine.threads, engine.provider_options
+    asked = engine_settings(args, args.threads)
+    engine = open_engine(paths[0], asked)
+    settings = replace(asked, provider=engine.provider)  # "auto" becomes what really runs
+    session = {
+        "provider": engine.provider,
+        "compute": engine.compute,
+        "threads": engine.threads,
+        "provider_options": engine.provider_options,
+        "effort": args.effort,
+    }
     engine.close()
     effort = EFFORTS[args.effort]
     usual = Method()
@@ -161,12 +173,7 @@ def _prepare(args: argparse.Namespace, progress: Progress) -> Bench:
     results = Results(sys.argv[1:], machine, asdict(method), [facts for _, facts in described])
     results.facts["warnings"] = environment.warnings(machine)
     results.facts["load"] = {"start": environment.load()}
-    results.facts["session"] = {
-        "provider": provider,
-        "threads": threads_used,
-        "provider_options": options,
-        "effort": args.effort,
-    }
+    results.facts["session"] = session
     metadata = described[0][0]
     pictures = Pictures(args.images, max(10, round(PICTURES * effort)))
     results.facts["pictures"] = pictures.described
@@ -178,9 +185,8 @@ def _prepare(args: argparse.Namespace, progress: Progress) -> Bench:
         pictures=pictures,
         results=results,
         method=method,
-        provider=provider,
+        engine=settings,
         requested=args.provider,
-        threads=args.threads,
         effort=min(effort, 1.0),
         folder=Path(args.out) if args.out else None,
         say=progress.step,
@@ -197,7 +203,7 @@ def _peers(bench: Bench, names: tuple[str, ...]) -> list[peers.Peer]:
         raise SourceError(
             f"--against {unknown[0]}: expected some of {', '.join(peers.FAMILIES)}, or all"
         )
-    if families and bench.provider != "cpu":
+    if families and bench.provider not in ON_CPU:
         reason = f"the peers run on the CPU and the guard on {bench.provider}"
         if "all" not in names:
             raise SourceError(f"--against: {reason}; add --provider cpu")

@@ -26,8 +26,10 @@ from blurvote.benchmarks.latency.sections.threads import counts
 from blurvote.benchmarks.report import table
 from blurvote.benchmarks.results import rows_of
 from blurvote.benchmarks.timing import Method, stopwatch
-from blurvote.runtime.engine import Provider, import_onnxruntime
-from blurvote.runtime.errors import BlurvoteError, GuardError
+from blurvote.runtime.engines.openvino import openvino_version
+from blurvote.runtime.engines.ort import import_onnxruntime
+from blurvote.runtime.engines.protocol import Provider
+from blurvote.runtime.errors import BlurvoteError, GuardError, ProviderError
 from blurvote.runtime.guard import Guard
 from blurvote.runtime.plans import PlanName
 from blurvote.runtime.tuning import Tuning, fingerprint, guard_sha256, save_tuning
@@ -63,8 +65,14 @@ def tune(bench: Bench, budget_s: float) -> str:
 
     Raises:
         GuardError: no setting could be measured.
+        ProviderError: a compute or options that change more than the time.
         SinkError: the settings cannot be kept.
     """
+    if bench.engine.compute != "fp32" or bench.engine.options:
+        raise ProviderError(
+            "--tune looks for the fastest settings that leave the numbers as they are; leave out "
+            "--compute and --option"
+        )
     deadline = time.monotonic() + budget_s
     frames = _frames(bench)
     tried = _heats(bench, frames, time.monotonic() + budget_s / 2)
@@ -173,6 +181,7 @@ def _heats(
 def _settings(bench: Bench) -> list[Setting]:
     """All combinations, the promising ones first so that a short budget meets them."""
     available = str(import_onnxruntime().get_available_providers()).lower()
+    available += " openvino" * (openvino_version() is not None)
     providers: list[Provider] = [
         name for name in PROVIDERS if name in available and name != "tensorrt"
     ]
@@ -190,4 +199,5 @@ def _settings(bench: Bench) -> list[Setting]:
         for plan in plans
         for provider in providers
         for path in (bench.guard, *bench.others)
+        if spin or provider != "openvino"  # whose threads sleep between runs anyway
     ]

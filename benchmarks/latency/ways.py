@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from blurvote.benchmarks.latency.bench import Bench
 from blurvote.benchmarks.latency.pictures import noisy
-from blurvote.runtime.engine import Engine
+from blurvote.runtime.engines.protocol import ON_CPU, Engine
+from blurvote.runtime.engines.registry import open_engine
 from blurvote.runtime.guard import Guard
+from blurvote.runtime.metadata import GuardMetadata
 from blurvote.runtime.undefended import Undefended
 from blurvote.runtime.verdict import Verdict
 from blurvote.runtime.views import ViewBuilder
@@ -24,6 +26,7 @@ __all__ = [
     "agreeing_frame",
     "copies_ms",
     "differing_frame",
+    "engine_copies_ms",
     "percentiles",
 ]
 
@@ -89,29 +92,35 @@ class OneByOne:
 
 
 def copies_ms(bench: Bench, frame: Pixels) -> dict[int, tuple[float, float]]:
+    """`engine_copies_ms` of the guard under test; empty on the CPU, which reads arrays in place."""
+    if bench.provider in ON_CPU:
+        return {}
+    engine = open_engine(bench.guard, bench.engine)
+    try:
+        return engine_copies_ms(engine, bench.metadata, frame)
+    finally:
+        engine.close()
+
+
+def engine_copies_ms(
+    engine: Engine, metadata: GuardMetadata, frame: Pixels
+) -> dict[int, tuple[float, float]]:
     """Batch size to median milliseconds of bringing it to the device and its logits back.
 
-    Empty on the CPU, where ONNX Runtime reads arrays in place, and for a `frames` guard's batch of
-    one frame the key is its number of views.
+    For a `frames` guard's batch of one frame the key is its number of views.
     """
-    if bench.provider == "cpu":
-        return {}
-    views = bench.metadata.defense.views
-    if bench.metadata.kind == "views":
-        built = ViewBuilder(bench.metadata.defense).build(frame, views=views)
+    views = metadata.defense.views
+    if metadata.kind == "views":
+        built = ViewBuilder(metadata.defense).build(frame, views=views)
         batches: dict[int, NDArray[Any]] = {n: built[:n] for n in range(1, len(views) + 1)}
     else:
         batches = {len(views): frame[None]}
-    engine = Engine(bench.guard, bench.provider, bench.threads)
     found = {}
-    try:
-        for count, batch in batches.items():
-            steps = [engine.run_in_steps(batch)[1] for _ in range(20)][5:]
-            copied = [(step.copy_in, step.copy_out) for step in steps]
-            copy_in, copy_out = np.median(copied, axis=0).tolist()
-            found[count] = copy_in, copy_out
-    finally:
-        engine.close()
+    for count, batch in batches.items():
+        steps = [engine.run_in_steps(batch)[1] for _ in range(20)][5:]
+        copied = [(step.copy_in, step.copy_out) for step in steps]
+        copy_in, copy_out = np.median(copied, axis=0).tolist()
+        found[count] = copy_in, copy_out
     return found
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from blurvote.runtime.engine import import_onnxruntime
+from blurvote.runtime.engines.ort import import_onnxruntime
 from blurvote.runtime.errors import FrameError, SourceError
 from blurvote.runtime.machine import usable_cores
 

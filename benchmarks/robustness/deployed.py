@@ -20,7 +20,8 @@ from blurvote.runtime.decision import (
     threshold_in_force,
 )
 from blurvote.runtime.defense import Defense
-from blurvote.runtime.engine import Engine, Provider
+from blurvote.runtime.engines.protocol import EngineSettings
+from blurvote.runtime.engines.registry import open_engine
 from blurvote.runtime.errors import GuardError
 from blurvote.runtime.frame import check_pixels
 from blurvote.runtime.metadata import GuardMetadata
@@ -47,13 +48,13 @@ class Deployed:
 
     Args:
         path: a guard of either kind.
-        provider, threads: as `Guard` takes them.
+        settings: how it runs, see `EngineSettings`; None takes the defaults.
         threshold: of the decision `mean`, in [0, 1]; None takes the guard's own.
 
     Attributes:
         path, metadata, defense, labels: what was loaded.
         classes: number of classes.
-        provider: what runs.
+        provider, compute: what runs, and in which arithmetic.
         quantised: whether the backbone has quantised operators, which have no gradients.
 
     Raises:
@@ -65,13 +66,13 @@ class Deployed:
     def __init__(
         self,
         path: str | Path,
-        provider: Provider = "auto",
-        threads: int | None = None,
+        settings: EngineSettings | None = None,
         threshold: float | None = None,
     ) -> None:
         self.path = Path(path)
-        self._engine = Engine(path, provider, threads)
+        self._engine = open_engine(path, settings)
         self.provider = self._engine.provider
+        self.compute = self._engine.compute
         self.metadata = GuardMetadata.from_map(self._engine.metadata, str(path))
         self.defense = self.metadata.defense
         self.labels = self.metadata.labels

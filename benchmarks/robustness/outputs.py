@@ -36,6 +36,7 @@ def guard_facts(guard: Deployed) -> dict[str, Any]:
         "kind": guard.metadata.kind,
         "classes": guard.classes,
         "provider": guard.provider,
+        "compute": guard.compute,
         "defense": json.loads(guard.defense.to_json()),
         "source": guard.metadata.provenance.get("source"),
     }

@@ -18,7 +18,7 @@ import numpy as np
 from blurvote.benchmarks.robustness.deployed import has_quantised_operators
 from blurvote.benchmarks.torch_module import torch_module
 from blurvote.runtime.defense import Defense
-from blurvote.runtime.engine import Engine
+from blurvote.runtime.engines.onnx_metadata import read_metadata
 from blurvote.runtime.errors import GuardError, ProviderError
 from blurvote.runtime.metadata import GuardMetadata
 
@@ -88,7 +88,7 @@ class Twin:
                 has another number of classes.
             ProviderError: a package is missing, or onnx2torch cannot convert the model.
         """
-        metadata = GuardMetadata.from_map(Engine(guard, "cpu", 1).metadata, str(guard))
+        metadata = GuardMetadata.from_map(read_metadata(guard), str(guard))
         source = Path(backbone or guard)
         kind = metadata.kind if backbone is None else _kind(source)
         if kind == "frames":
@@ -216,7 +216,7 @@ def _range_read(matrices: Any) -> tuple[int, int]:
 
 
 def _kind(path: Path) -> str:
-    entries = Engine(path, "cpu", 1).metadata
+    entries = read_metadata(path)
     if "blurvote.kind" not in entries:
         return "onnx"
     return GuardMetadata.from_map(entries, str(path)).kind

@@ -7,7 +7,7 @@ import json
 import platform
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from blurvote.runtime.command import Command
 
@@ -45,6 +45,7 @@ def examine() -> dict[str, Any]:
             "usable_cores": usable_cores(),
             "kernel_instruction_sets": _kernels.available_isas(),
         },
+        "jetson": _jetson(),
         "providers": _providers(),
         "pipelines": _pipelines(),
         "shipped_guards": guards,
@@ -74,31 +75,55 @@ def _versions() -> dict[str, str | None]:
     return versions
 
 
+def _jetson() -> dict[str, Any] | None:
+    """What this Jetson is, has and lacks; None on other machines."""
+    from dataclasses import asdict
+
+    from blurvote.runtime.jetson import read_jetson, wheel_advice
+    from blurvote.runtime.jetson_health import examine_jetson
+
+    jetson = read_jetson()
+    if jetson is None:
+        return None
+    known = {**asdict(jetson), "jetpack": jetson.jetpack}
+    return {**known, "checks": examine_jetson(), "onnxruntime": wheel_advice(jetson)}
+
+
 def _providers() -> dict[str, dict[str, Any]]:
     """Per provider whether a guard really runs on it, and the reason and fix where not."""
-    from blurvote.runtime.demo import guard_path
-    from blurvote.runtime.engine import Engine, import_onnxruntime
-    from blurvote.runtime.errors import BlurvoteError
+    import numpy as np
 
+    from blurvote.runtime.demo import guard_path
+    from blurvote.runtime.engines.ort import import_onnxruntime
+    from blurvote.runtime.engines.protocol import ON_CPU, Provider
+    from blurvote.runtime.errors import BlurvoteError
+    from blurvote.runtime.guard import Guard
+    from blurvote.runtime.machine import is_jetson
+
+    frame = np.zeros((240, 320, 3), np.uint8)
     try:
         available = import_onnxruntime().get_available_providers()
-    except BlurvoteError as error:
-        return {name: {"works": False, "why": str(error)} for name in ("cpu", "cuda", "tensorrt")}
+    except BlurvoteError:
+        available = []  # each provider of it will say so
     report: dict[str, dict[str, Any]] = {}
-    for name, provider in (("cpu", "CPU"), ("cuda", "CUDA"), ("tensorrt", "Tensorrt")):
+    names: tuple[Provider, ...] = get_args(Provider)
+    for name in names[1:]:  # the first is "auto"
         try:
-            if name == "tensorrt" and f"{provider}ExecutionProvider" in available:
+            if name == "tensorrt" and "TensorrtExecutionProvider" in available:
                 # Building its engine would take minutes, so only its presence is reported.
                 report[name] = {
                     "works": None,
                     "why": "in this wheel; not started (engine builds take minutes)",
                 }
                 continue
-            Engine(guard_path("views"), name, threads=1)  # type: ignore[arg-type]
+            # Run, not only loaded: a wheel without kernels for this GPU shows it only then.
+            with Guard(guard_path("views"), name, plan="batched", threads=1) as guard:
+                guard.classify(frame)
             report[name] = {"works": True, "why": None}
         except BlurvoteError as error:
-            driver = Path("/proc/driver/nvidia/version").exists()
-            missing = "" if name == "cpu" or driver else " (and no NVIDIA driver is loaded)"
+            # A Jetson's driver leaves no such file before JetPack 7.
+            driver = is_jetson() or Path("/proc/driver/nvidia/version").exists()
+            missing = "" if name in ON_CPU or driver else " (and no NVIDIA driver is loaded)"
             report[name] = {"works": False, "why": f"{error}{missing}"}
     return report
 
@@ -165,6 +190,7 @@ def _lines(report: dict[str, Any]) -> list[str]:
         f"  {machine['system']}" + (" (Jetson)" if machine["jetson"] else ""),
         f"  {machine['cpu']}, {machine['usable_cores']} usable cores",
         f"  view kernel: {', '.join(machine['kernel_instruction_sets'])} (the first is used)",
+        *_jetson_lines(report["jetson"]),
         "providers",
     ]
     lines += _marked(report["providers"])
@@ -177,6 +203,21 @@ def _lines(report: dict[str, Any]) -> list[str]:
             lines.append(f"  no {kind}: {state['why']}")
     lines.append("all well" if report["healthy"] else "blurvote cannot run here yet; see above")
     return lines
+
+
+def _jetson_lines(jetson: dict[str, Any] | None) -> list[str]:
+    if jetson is None:
+        return []
+    known = {name: jetson[name] or "unknown" for name in ("gpu", "l4t", "jetpack")}
+    board, module = jetson["model"] or "unknown board", jetson["module"] or "unknown module"
+    python = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    return [
+        "jetson",
+        f"  {board}: {module}, GPU {known['gpu']}",
+        f"  L4T {known['l4t']}, JetPack {known['jetpack']}, Python {python}",
+        *_marked(jetson["checks"]),
+        f"  onnxruntime for its GPU: {jetson['onnxruntime']}",
+    ]
 
 
 def _marked(report: dict[str, dict[str, Any]]) -> list[str]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from blurvote.runtime.command import Command
+from blurvote.runtime.command import Command, positive_int
+from blurvote.runtime.engines.arguments import add_engine_arguments, engine_settings
 
 __all__ = ["COMMAND", "frame_size"]
 
@@ -31,16 +33,25 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         help="show the effective blur for this frame size",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
+    here = parser.add_argument_group(
+        "on this machine", "With any of these the guard is loaded, and its plans are timed."
+    )
+    add_engine_arguments(here)
+    here.add_argument("--threads", type=positive_int, help="default: the usable physical cores")
+    parser.set_defaults(provider=None)
 
 
 def _run(args: argparse.Namespace) -> int:
-    from blurvote.runtime.engine import Engine
+    from blurvote.runtime.engines.onnx_metadata import read_metadata
     from blurvote.runtime.errors import DefenseError
     from blurvote.runtime.metadata import GuardMetadata
     from blurvote.runtime.views import ViewBuilder
 
-    engine = Engine(args.guard, "cpu", threads=1)
-    metadata = GuardMetadata.from_map(engine.metadata, args.guard)
+    here: dict[str, Any] | None = None
+    if args.provider or args.threads or args.options or args.compute != "fp32":
+        metadata, here = _loaded(args)
+    else:
+        metadata = GuardMetadata.from_map(read_metadata(args.guard), args.guard)
     builder = ViewBuilder(metadata.defense)
     sizes = [args.frame_size] if args.frame_size else list(USUAL_SIZES)
     if metadata.frame_size and not args.frame_size:
@@ -63,13 +74,50 @@ def _run(args: argparse.Namespace) -> int:
                     "effective_sigma_px": effective,
                     "provenance": dict(metadata.provenance),
                     "parity": dict(metadata.parity),
+                    "precision": {
+                        "name": metadata.precision,
+                        "report": dict(metadata.precision_report),
+                    },
+                    "here": here,
                 },
                 indent=2,
             )
         )
         return 0
     print(_text(args.guard, metadata, effective))
+    if here:
+        print(_here(here))
     return 0
+
+
+def _loaded(args: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
+    """The guard's metadata, and how it runs on the provider that was asked for."""
+    from blurvote.runtime.guard import Guard
+
+    args.provider = args.provider or "auto"
+    with Guard(args.guard, **asdict(engine_settings(args, args.threads))) as guard:
+        return guard.metadata, {
+            "provider": guard.provider,
+            "compute": guard.compute,
+            "threads": guard.threads,
+            "plan": guard.plan,
+            "auto_plan": guard.auto_plan.facts if guard.auto_plan else None,
+        }
+
+
+def _here(here: dict[str, Any]) -> str:
+    line = (
+        f"  here       {here['provider']}, {here['compute']}, {here['threads']} threads, "
+        f"plan {here['plan']}"
+    )
+    if here["auto_plan"] is None:
+        return f"{line} (the only one)"
+    facts = here["auto_plan"]
+    return (
+        f"{line}\n             all views at once {facts['all_ms']:.2f} ms; cascade "
+        f"{facts['first_ms']:.2f} ms, and {facts['one_ms']:.2f} ms for each further view: "
+        f"{facts['cascade_ms']:.2f} ms where {facts['rate']:.0%} of frames need one"
+    )
 
 
 def _text(path: str, metadata: Any, effective: dict[str, Any]) -> str:
@@ -95,6 +143,7 @@ def _text(path: str, metadata: Any, effective: dict[str, Any]) -> str:
             if metadata.labels
             else " (none: verdicts give numbers)"
         ),
+        f"  precision  {metadata.precision}{_precision(metadata.precision_report)}",
     ]
     for frame, sigmas in effective.items():
         if isinstance(sigmas, str):
@@ -113,6 +162,20 @@ def _text(path: str, metadata: Any, effective: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _precision(report: Mapping[str, Any]) -> str:
+    """What a lower precision's report says in a few words; nothing for fp32."""
+    parts = []
+    if "activations" in report:
+        parts.append(f"activations {report['activations']}")
+    if report.get("agreement"):
+        agreeing = ", ".join(
+            f"{entry['view']} {entry['agreeing']} of {entry['views']}"
+            for entry in report["agreement"]
+        )
+        parts.append(f"labels as fp32: {agreeing}")
+    return f" ({'; '.join(parts)})" if parts else ""
+
+
 COMMAND = Command(
     name="info",
     help="show what a guard file says about itself",
@@ -121,6 +184,7 @@ COMMAND = Command(
     examples="""
 blurvote info guard.onnx
 blurvote info guard.onnx --frame-size 1080x1920
+blurvote info guard.onnx --provider openvino
 blurvote info guard.onnx --json
 """,
     configure=_configure,

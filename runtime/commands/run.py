@@ -9,10 +9,12 @@ import signal
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from blurvote.runtime.command import Command, positive_float, positive_int
+from blurvote.runtime.engines.arguments import add_engine_arguments
 from blurvote.runtime.errors import PlanError, SettingsError
 
 if TYPE_CHECKING:
@@ -52,7 +54,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _configure_guard(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--provider", default="auto", choices=("auto", "cpu", "cuda", "tensorrt"))
+    add_engine_arguments(group)
     group.add_argument("--plan", default="auto", choices=("auto", "batched", "cascade"))
     group.add_argument("--threads", type=positive_int, help="default: the usable physical cores")
     group.add_argument("--threshold", type=float, help="for guards that decide by mean softmax")
@@ -178,11 +180,16 @@ def _run_once(settings: RunSettings, args: argparse.Namespace) -> int:
 def _run_service(settings: RunSettings, config: Path) -> int:
     from blurvote.runtime.observation import Event
     from blurvote.runtime.service import logs
+    from blurvote.runtime.service.config import load_config
     from blurvote.runtime.service.console import report_lines
     from blurvote.runtime.service.runner import Runner
     from blurvote.runtime.service.signals import Signals
+    from blurvote.runtime.service.waiting import open_when_built
 
     now = settings
+
+    def say(text: str) -> None:
+        logs.log_event(Event("service", None, text, time.time()))
 
     def show(item: Item, pipeline: Pipeline) -> None:
         if isinstance(item, Event):
@@ -201,10 +208,18 @@ def _run_service(settings: RunSettings, config: Path) -> int:
             logs.log_event(Event("error", None, warning, time.time()))
         # A closed terminal ends what was started in it; a service has none and reloads.
         with Signals(reloads=not sys.stdin.isatty()) as signals:
-            runner = Runner(settings, show, config, took_over)
+            while True:
+                make = partial(Runner, settings, show, config, took_over)
+                runner = open_when_built(make, settings.serve, signals, say)
+                if runner is not None:
+                    break
+                if signals.stop_requested:
+                    return 0
+                signals.take_reload()
+                settings = load_config(config)
             runner.run(signals)
         for line in report_lines(runner.pipeline.snapshot(), runner.pipeline.summary):
-            logs.log_event(Event("service", None, line.strip(), time.time()))
+            say(line.strip())
     finally:
         logs.close_log()
     broken = runner.pipeline.snapshot()["totals"]["errors"]
@@ -256,11 +271,11 @@ def _named(source: str) -> tuple[str, str]:
 def _guard(args: argparse.Namespace) -> GuardSettings:
     from blurvote.runtime.service.settings import GuardSettings
 
-    given = args.provider, args.plan, args.threads, not args.no_spin
-    if args.tuned and given != ("auto", "auto", None, True):
+    given = args.provider, args.compute, args.options, args.plan, args.threads, not args.no_spin
+    if args.tuned and given != ("auto", "fp32", [], "auto", None, True):
         raise PlanError(
-            "--tuned sets the provider, plan, threads and spinning; leave out --provider, --plan, "
-            "--threads and --no-spin, or leave out --tuned"
+            "--tuned sets the provider, plan, threads and spinning; leave out --provider, "
+            "--compute, --option, --plan, --threads and --no-spin, or leave out --tuned"
         )
     return GuardSettings(
         Path(args.guard),
@@ -270,6 +285,8 @@ def _guard(args: argparse.Namespace) -> GuardSettings:
         args.threshold,
         not args.no_spin,
         args.tuned,
+        args.compute,
+        dict(args.options),
     )
 
 

@@ -23,6 +23,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from blurvote.runtime.engines.protocol import OptionValue
 from blurvote.runtime.errors import BlurvoteError, SettingsError
 from blurvote.runtime.pipeline.alarm import AlarmOptions
 from blurvote.runtime.pipeline.settings import CameraSettings, Flow, Smoothing
@@ -114,7 +115,11 @@ class _Reader:
     def __init__(self, folder: Path, problems: Problems) -> None:
         self._folder = folder
         self._problems = problems
-        self._special = {Smoothing | None: self._smoothing, AlarmOptions | None: self._alarm}
+        self._special = {
+            Smoothing | None: self._smoothing,
+            AlarmOptions | None: self._alarm,
+            Mapping[str, OptionValue]: self._options,
+        }
 
     def settings(self, top: Item) -> dict[str, Any]:
         """The fields of `RunSettings`; some `BAD` where there are problems."""
@@ -307,6 +312,16 @@ class _Reader:
             return self._read(item, AlarmOptions)
         self._problems.wrong(item, "true, false or a table of its settings")
         return BAD
+
+    def _options(self, item: Item) -> Any:
+        if not isinstance(item.value, dict):
+            self._problems.wrong(item, 'a table, such as {CACHE_DIR = "/var/cache/ov"}')
+            return BAD
+        for each in item.value.values():
+            if not isinstance(each.value, (str, int, bool)):
+                self._problems.wrong(each, "text in quotes, an integer, true or false")
+                return BAD
+        return {name: each.value for name, each in item.value.items()}
 
     def _read(self, item: Item, kind: Any) -> Any:
         return read_value(item, kind, self._problems, self._special)

@@ -6,9 +6,10 @@ import contextlib
 import os
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
-from blurvote.runtime.errors import BlurvoteError, SettingsError
+from blurvote.runtime.errors import BlurvoteError, EngineNotBuiltError, SettingsError
 from blurvote.runtime.guard import Guard
 from blurvote.runtime.observation import Event
 from blurvote.runtime.pipeline.backlog import Item
@@ -40,11 +41,9 @@ def load_guard(settings: GuardSettings) -> Guard:
         return Guard.tuned(settings.path, settings.threshold)
     return Guard(
         settings.path,
-        settings.provider,
-        settings.plan,
-        settings.threads,
-        settings.threshold,
-        settings.spin,
+        plan=settings.plan,
+        threshold=settings.threshold,
+        **asdict(settings.engine),
     )
 
 
@@ -75,7 +74,11 @@ class Runner:
         self._took_over = took_over
         self._notifier = Notifier()
         self._guard_file = _fingerprint(settings.guard.path)
-        self._guard = load_guard(settings.guard)
+        try:
+            self._guard = load_guard(settings.guard)
+        except EngineNotBuiltError as error:  # whoever asks systemd for the status sees why
+            self._notifier.status(f"not ready: {error}")
+            raise
         self._server: Server | None = None
         self._outlet: Outlet
         self.pipeline: Pipeline

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from blurvote.runtime.engines.protocol import Compute, EngineSettings, OptionValue, Provider
 from blurvote.runtime.errors import SettingsError
 from blurvote.runtime.pipeline.settings import CameraSettings, Flow
 from blurvote.runtime.sources.redact import without_password
@@ -27,20 +29,23 @@ class GuardSettings:
 
     Attributes:
         path: of the guard file.
-        provider, plan, threads, threshold, spin: as `Guard` takes them.
+        provider, plan, threads, threshold, spin, compute, options: as `Guard` takes them.
         tuned: takes provider, plan, threads and spin as `blurvote bench --tune` found them here.
 
     Raises:
         SettingsError: a value that cannot be, or `tuned` together with what it sets.
+        ProviderError: options or a compute without a provider.
     """
 
     path: Path
-    provider: Literal["auto", "cpu", "cuda", "tensorrt"] = "auto"
+    provider: Provider = "auto"
     plan: Literal["auto", "batched", "cascade"] = "auto"
     threads: int | None = None
     threshold: float | None = None
     spin: bool = True
     tuned: bool = False
+    compute: Compute = "fp32"
+    options: Mapping[str, OptionValue] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         if self.threads is not None and self.threads < 1:
@@ -48,14 +53,19 @@ class GuardSettings:
         if self.threshold is not None and not 0 <= self.threshold <= 1:
             raise SettingsError(f"threshold is {self.threshold:g}; expected a number from 0 to 1")
         if self.tuned:
-            for entry in fields(self):
-                if entry.name in ("provider", "plan", "threads", "spin") and (
-                    getattr(self, entry.name) != entry.default
-                ):
+            default = GuardSettings(self.path)
+            for name in ("provider", "plan", "threads", "spin", "compute", "options"):
+                if getattr(self, name) != getattr(default, name):
                     raise SettingsError(
                         f"tuned sets the provider, plan, threads and spinning; leave out "
-                        f"{entry.name}, or leave out tuned"
+                        f"{name}, or leave out tuned"
                     )
+        _ = self.engine  # raises for what no engine takes
+
+    @property
+    def engine(self) -> EngineSettings:
+        """How the guard's graph is run."""
+        return EngineSettings(self.provider, self.compute, self.threads, self.spin, self.options)
 
 
 @dataclass(frozen=True)

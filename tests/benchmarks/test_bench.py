@@ -20,6 +20,7 @@ from blurvote.benchmarks.latency.sections import (
     cameras,
     cascade,
     compute,
+    formats,
     sizes,
     start,
     views,
@@ -27,6 +28,7 @@ from blurvote.benchmarks.latency.sections import (
 from blurvote.benchmarks.results import Results
 from blurvote.runtime import Guard, GuardError, SourceError, cli
 from blurvote.runtime.demo import guard_path
+from blurvote.runtime.frame import check_frame
 
 SECTIONS = set(session.SECTIONS)
 
@@ -79,6 +81,7 @@ def test_every_section_is_there(ran: Path) -> None:
         "threads",
         "providers",
         "views",
+        "formats",
     }
     facts = {"growth", "planning", "boxes", "vote", "compute", "start", "cascade"}
     assert facts <= set(found.facts)
@@ -118,6 +121,34 @@ def test_what_identifies_a_run_is_recorded(ran: Path) -> None:
     assert set(found.facts["load"]) == {"start", "end"}
     assert found.machine["versions"]["onnxruntime"]
     assert found.method["max_windows"] >= 3
+
+
+def test_formats_are_timed_and_compared_with_opencvs_conversion(ran: Path) -> None:
+    found = Results.load(ran)
+    rows = [row for row in found.section("formats") if row.case == "128x96, 1 thread"]
+    ways = {"rgb, nothing to convert"}
+    for colour in formats.FORMATS:
+        ways |= {colour, f"{colour}, OpenCV's conversion first"}
+    assert {row.way for row in rows} == ways
+    apart = found.facts["formats"]["128x96"]
+    for colour in formats.FORMATS:
+        assert 0 <= apart[colour]["mean_levels"] < 1.5
+        assert apart[colour]["mean_levels"] <= apart[colour]["largest_levels"]
+        assert 0 <= apart[colour]["clipped"] <= 1
+    assert apart["gray"]["largest_levels"] == 0
+    assert "OpenCV's RGB, in levels" in (ran / "report.md").read_text()
+
+
+def test_encoded_frames_are_what_their_format_says() -> None:
+    rgb = np.random.default_rng(0).integers(80, 170, (33, 47, 3), np.uint8)
+    for colour in formats.FORMATS:
+        frame = formats.encode(rgb, colour)
+        check_frame(frame)
+        assert (frame.height, frame.width) == (32, 46)
+        assert frame.colour == colour
+    flat = np.full((8, 8, 3), (200, 60, 90), np.uint8)
+    for colour in ("nv12", "yuyv"):
+        assert np.abs(formats.encode(flat, colour).as_rgb().astype(int) - flat).max() <= 3
 
 
 def test_growth_and_limits(ran: Path) -> None:
@@ -317,13 +348,21 @@ def test_peers_are_not_compared_with_a_guard_on_a_gpu() -> None:
         session._peers(on_gpu, ("torch",))
 
 
-@pytest.mark.parametrize(("requested", "tried"), [("auto", {"cpu", "cuda"}), ("cuda", {"cuda"})])
+@pytest.mark.parametrize(
+    ("requested", "openvino", "tried"),
+    [
+        ("auto", "2026.4.1", {"cpu", "cuda", "openvino"}),
+        ("auto", None, {"cpu", "cuda"}),
+        ("cuda", "2026.4.1", {"cuda"}),
+    ],
+)
 def test_tune_sweeps_the_providers_that_are_there(
-    requested: str, tried: set[str], monkeypatch: pytest.MonkeyPatch
+    requested: str, openvino: str | None, tried: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
     fake = SimpleNamespace(get_available_providers=lambda: names)
     monkeypatch.setattr(tune, "import_onnxruntime", lambda: fake)
+    monkeypatch.setattr(tune, "openvino_version", lambda: openvino)
     skipped: list[Any] = []
     machine: Any = SimpleNamespace(
         requested=requested,

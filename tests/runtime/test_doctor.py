@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+import types
 from pathlib import Path
 
 import pytest
 
-from blurvote.runtime import ProviderError, demo, engine
+from blurvote.runtime import ProviderError, demo
 from blurvote.runtime.cli import main
+from blurvote.runtime.engines import ort
 
 
 def test_all_well(capsys: pytest.CaptureFixture[str]) -> None:
@@ -71,6 +73,16 @@ def test_no_onnxruntime(
     def missing() -> None:
         raise ProviderError("onnxruntime cannot be imported; pip install onnxruntime")
 
-    monkeypatch.setattr(engine, "import_onnxruntime", missing)
+    monkeypatch.setattr(ort, "import_onnxruntime", missing)
     assert main(["doctor"]) == 1
     assert "pip install onnxruntime" in capsys.readouterr().out
+
+
+def test_what_a_removed_wheel_leaves_of_onnxruntime(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", types.ModuleType("onnxruntime"))
+    assert main(["doctor"]) == 1
+    text = capsys.readouterr().out
+    assert "no cpu: onnxruntime is there in part only" in text
+    assert "pip uninstall onnxruntime onnxruntime-gpu, and then pip install onnxruntime" in text

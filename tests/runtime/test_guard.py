@@ -153,7 +153,7 @@ BAD_USES: dict[str, tuple[Callable[[MakeGuard], Any], type[Exception], str]] = {
     "greyscale": (
         lambda make: Guard(make()).classify(np.zeros((40, 40), np.uint8)),
         FrameError,
-        "looks greyscale: cv2.cvtColor",
+        "looks greyscale .pass colour=.gray",
     ),
     "one bad frame of a batch": (
         lambda make: Guard(make()).classify_batch(

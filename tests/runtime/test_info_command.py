@@ -80,6 +80,7 @@ def test_text_for_people(info: Info, make_guard: MakeGuard) -> None:
         "  normalise  mean [0.485, 0.456, 0.406], std [0.229, 0.224, 0.225]",
         "  decision   majority",
         "  labels     3 (red, green, blue)",
+        "  precision  fp32",
         # 0.961 and 1.360 px of the frame, halved: (DESIGN.md, section 3)
         "  effective sigma on a 40x60 frame: 0.00, 0.48, 0.68 px of the grid",
         "  provenance",

@@ -76,7 +76,7 @@ def test_the_name_of_the_cpu(root: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 JETSON = (
     "on a Jetson install NVIDIA's onnxruntime-gpu wheel for your JetPack "
-    "(the wheel on PyPI has no kernels for its GPU)"
+    "(the wheel on PyPI has no kernels for its GPU); see docs/jetson.md"
 )
 CPU = "pip install onnxruntime"
 

@@ -37,6 +37,22 @@ def test_entries_of_others_are_left_alone() -> None:
     assert GuardMetadata.from_map(entries, "g.onnx") == GOOD
 
 
+LOWER = GuardMetadata(
+    "views", Defense(), precision="int8", precision_report={"activations": "uint8", "noise": []}
+)
+
+
+def test_a_lower_precision_is_written_and_read_back() -> None:
+    assert GuardMetadata.from_map(LOWER.to_map(), "g.onnx") == LOWER
+    name_alone = {**LOWER.to_map(), "blurvote.precision": '{"name": "fp16"}'}
+    assert GuardMetadata.from_map(name_alone, "g.onnx").precision == "fp16"
+
+
+def test_guards_without_the_entry_are_fp32() -> None:
+    assert "blurvote.precision" not in GOOD.to_map()
+    assert GuardMetadata.from_map(GOOD.to_map(), "g.onnx").precision == "fp32"
+
+
 def refusal(changes: dict[str, str | None]) -> str:
     entries: dict[str, Any] = {**GOOD.to_map(), **changes}
     with pytest.raises(GuardError) as caught:
@@ -58,7 +74,9 @@ def test_a_missing_entry(name: str) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["kind", "labels", "frame_size", "provenance", "parity"])
+@pytest.mark.parametrize(
+    "name", ["kind", "labels", "frame_size", "provenance", "parity", "precision"]
+)
 def test_an_entry_that_is_not_json(name: str) -> None:
     said = refusal({f"blurvote.{name}": "{"})
     assert said.startswith("g.onnx has broken guard metadata (")
@@ -74,6 +92,10 @@ WRONG: list[tuple[str, Any, str]] = [
     ),
     *(("provenance", bad, "an object") for bad in (None, [], "x")),
     *(("parity", bad, "an object") for bad in (None, [], "x")),
+    *(
+        ("precision", bad, "an object whose name is fp32, fp16 or int8")
+        for bad in ("int8", None, {}, {"name": "int4"}, {"name": "int8", "report": []})
+    ),
 ]
 
 

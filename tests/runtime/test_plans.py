@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -28,10 +30,13 @@ class Scripted:
         self.built: list[tuple[int, int]] = []
         self.batches: list[int] = []
 
-    def build(self, pixels: np.ndarray, out: np.ndarray, colour: str, views: range) -> None:
+    def build(self, frame: Frame, out: np.ndarray, views: range) -> None:
         for row, view in zip(out, views, strict=True):
-            row[0, 0, :2] = pixels[0, 0, 0], view
-            self.built.append((int(pixels[0, 0, 0]), view))
+            row[0, 0, :2] = frame.pixels[0, 0, 0], view
+            self.built.append((int(frame.pixels[0, 0, 0]), view))
+
+    def host_buffer(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        return np.empty(shape, dtype)
 
     def run(self, batch: np.ndarray, outputs: list[str]) -> list[np.ndarray]:
         self.batches.append(len(batch))
@@ -88,6 +93,9 @@ def test_one_buffer_serves_growing_and_shrinking_batches() -> None:
     seen = []
 
     class Echo:
+        def host_buffer(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+            return np.empty(shape, dtype)
+
         def run(self, batch: np.ndarray, outputs: list[str]) -> list[np.ndarray]:
             seen.append(batch)
             return [batch.mean(axis=(2, 3))]
@@ -100,6 +108,52 @@ def test_one_buffer_serves_growing_and_shrinking_batches() -> None:
             expected = builder.build(frame.pixels).mean(axis=(2, 3))
             np.testing.assert_allclose(ballot.logits, expected, atol=1e-6)
     assert all(np.shares_memory(batch, seen[1]) for batch in seen[1:])
+
+
+class Timed:
+    """An engine that takes `cost(batch)` milliseconds, and far longer when a size is new to it."""
+
+    def __init__(self, cost: Callable[[int], float], new: dict[int, float]) -> None:
+        self.cost, self.new = cost, new
+        self.runs: list[int] = []
+
+    def host_buffer(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        return np.empty(shape, dtype)
+
+    def run(self, batch: np.ndarray, outputs: list[str]) -> list[np.ndarray]:
+        assert batch.std() > 0.5, "zeros are no fair input"
+        count = len(batch)
+        extra = self.new.get(count, 0) if count not in self.runs else 0
+        self.runs.append(count)
+        time.sleep((self.cost(count) + extra) / 1e3)
+        return [np.zeros((count, 2), np.float32)]
+
+
+@pytest.mark.parametrize(
+    ("cost", "new", "choice"),
+    [
+        (lambda count: 4 * count, {2: 60, 1: 60}, "cascade"),  # a processor
+        (lambda count: 8 + 0.1 * count, {3: 60}, "batched"),  # a GPU
+    ],
+)
+def test_the_measurement_is_not_fooled_by_the_first_run_of_a_size(
+    cost: Callable[[int], float], new: dict[int, float], choice: str
+) -> None:
+    engine: Any = Timed(cost, new)
+    plan = AutoPlan.measured(engine, Defense(resize=8, crop=(5, 5)))
+    assert plan.choice == choice
+    assert plan.facts["choice"] == choice
+    assert plan.facts["cascade_ms"] == plan.cascade_ms
+    assert plan.rest == 1
+    assert set(engine.runs) == {1, 2, 3}
+    assert engine.runs.count(1) >= 5, "two to warm up, three to measure"
+
+
+def test_five_views() -> None:
+    engine: Any = Timed(lambda count: 0.1, {})
+    plan = AutoPlan.measured(engine, Defense(passes=(0, 1, 2, 3, 4), resize=8, crop=(5, 5)))
+    assert set(engine.runs) == {1, 3, 5}
+    assert plan.rest == 2
 
 
 def test_auto_follows_costs_and_rate() -> None:

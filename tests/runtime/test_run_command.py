@@ -403,4 +403,4 @@ def test_tuned_settings(
     assert (ran.status, ran.objects[0]["plan"]) == (0, "cascade")
     ran = run(guard, pictures, "--tuned", "--plan", "batched")
     assert ran.status == 2
-    assert "leave out --provider, --plan" in ran.errors[-1]
+    assert "leave out --provider, --compute, --option, --plan" in ran.errors[-1]

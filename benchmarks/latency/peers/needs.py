@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from blurvote.runtime.defense import Defense
-from blurvote.runtime.engine import Engine
+from blurvote.runtime.engines.onnx_metadata import read_metadata
 from blurvote.runtime.errors import BlurvoteError, PlanError
 from blurvote.runtime.metadata import GuardMetadata
 
@@ -36,9 +36,7 @@ def served_defense(path: Path) -> Defense:
         GuardError: the file is missing, broken or not a guard.
         PlanError: it is no `views` guard with the blog's order of work.
     """
-    engine = Engine(path, "cpu", threads=1)
-    metadata = GuardMetadata.from_map(engine.metadata, str(path))
-    engine.close()
+    metadata = GuardMetadata.from_map(read_metadata(path), str(path))
     if metadata.kind != "views":
         raise PlanError(
             f"{path} is a guard of kind {metadata.kind!r}; peers make their own views and need the "

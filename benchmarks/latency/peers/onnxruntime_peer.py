@@ -10,7 +10,7 @@ from blurvote.benchmarks.latency.peers import views_opencv
 from blurvote.benchmarks.latency.peers.needs import Progress, Skip
 from blurvote.benchmarks.latency.peers.peer import Floats, Peer
 from blurvote.runtime.defense import Defense
-from blurvote.runtime.engine import import_onnxruntime
+from blurvote.runtime.engines.ort import import_onnxruntime
 from blurvote.runtime.errors import ProviderError
 
 __all__ = ["load"]

@@ -1,4 +1,7 @@
-"""OpenCV's fastest views, OpenVINO for the rest: in float32, and in bfloat16 where that runs."""
+"""OpenCV's fastest views, OpenVINO for the rest.
+
+In float32 and, where that runs, in bfloat16; a file with quantised operators in 8-bit integers.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,15 @@ from blurvote.benchmarks.latency.peers import views_opencv
 from blurvote.benchmarks.latency.peers.needs import Progress, Skip, attempt
 from blurvote.benchmarks.latency.peers.peer import FLOAT32, Floats, Peer
 from blurvote.benchmarks.optional import require
+from blurvote.benchmarks.robustness.deployed import has_quantised_operators
 from blurvote.runtime.defense import Defense
 from blurvote.runtime.errors import ProviderError
 
 __all__ = ["load", "ran_in"]
 
-_TOLERANCES = {"f32": FLOAT32, "bf16": 5e-2}  # bfloat16 keeps 8 bits
+# bfloat16 keeps 8 bits; integers are rounded where each library's fusions put the rounding.
+_TOLERANCES = {"f32": FLOAT32, "bf16": 5e-2, "int8": 1e-1}
+_RAN_AS = {"f32": ("f32",), "bf16": ("bf16",), "int8": ("i8", "u8")}  # as OpenVINO reports it
 _HEAVY = {"Convolution", "FullyConnected", "MatMul"}
 
 
@@ -33,7 +39,8 @@ def load(path: Path, defense: Defense, progress: Progress, skip: Skip | None) ->
     shape = (len(defense.passes), 3, *defense.crop)
     core = openvino.Core()
     peers = []
-    for precision in _TOLERANCES:
+    precisions = ("int8",) if has_quantised_operators(path) else ("f32", "bf16")
+    for precision in precisions:
         name = f"OpenCV fastest + OpenVINO {precision}, batch of {shape[0]}"
         progress(f"compiling {name}")
 
@@ -62,7 +69,8 @@ def _plain(value: Any) -> Any:
 
 def _peer(name: str, compiled: Any, precision: str, defense: Defense) -> Peer:
     heavy = ran_in(compiled)
-    if not heavy.get(precision):
+    ran = sum(heavy.get(kind, 0) for kind in _RAN_AS[precision])
+    if not ran:
         found = ", ".join(f"{count} in {kind}" for kind, count in heavy.items()) or "none at all"
         raise ProviderError(
             f"OpenVINO was asked for {precision} but ran convolutions and matrix products "
@@ -80,7 +88,7 @@ def _peer(name: str, compiled: Any, precision: str, defense: Defense) -> Peer:
     return Peer(
         name,
         "openvino",
-        f"{way.layout}; float32 NCHW in, {heavy[precision]} of {sum(heavy.values())} convolutions "
+        f"{way.layout}; float32 NCHW in, {ran} of {sum(heavy.values())} convolutions "
         f"and products in {precision}, latency hint",
         f"{way.threads}, OpenVINO {threads}",
         way,
@@ -106,6 +114,8 @@ def _compile(core: Any, path: Path, shape: tuple[int, ...], precision: str) -> A
 def _compile_file(core: Any, path: Path, shape: tuple[int, ...], precision: str) -> Any:
     model = core.read_model(str(path))
     model.reshape(list(shape))
+    # What is quantised in the file runs in integers; the hint is for the rest.
+    floats = "f32" if precision == "int8" else precision
     return core.compile_model(
-        model, "CPU", {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
+        model, "CPU", {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": floats}
     )

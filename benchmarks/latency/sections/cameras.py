@@ -15,7 +15,7 @@ import numpy as np
 
 from blurvote.benchmarks.latency.bench import Bench, size_name
 from blurvote.benchmarks.results import rows_of
-from blurvote.runtime.engine import Engine
+from blurvote.runtime.engines.registry import open_engine
 from blurvote.runtime.guard import Guard
 
 __all__ = ["measure"]
@@ -35,7 +35,7 @@ def measure(bench: Bench) -> None:
         at_once = {n: partial(_together, pool, guard, frames[:n]) for n in CAMERAS}
         _rows(bench, f"one thread per camera, {plan}", at_once)
     if bench.metadata.kind == "views":
-        engine = Engine(bench.guard, bench.provider, bench.threads)
+        engine = open_engine(bench.guard, bench.engine)
         random = np.random.default_rng(0)
         shape = (max(CAMERAS), 3, *bench.metadata.defense.crop)
         views = random.standard_normal(shape, np.float32)

@@ -30,7 +30,7 @@ def measure(bench: Bench) -> None:
         bench.skip("cascade", "cascade", "this guard always runs all views in one inference")
         return
     guards = {plan: bench.load(plan) for plan in ("cascade", "batched")}
-    undefended = Undefended(bench.guard, bench.threads, guards["cascade"].provider)
+    undefended = Undefended(bench.guard, bench.engine)
     facts = {}
     for sigma in NOISE:
         case = f"noise {sigma:g}" if sigma else "clean"

@@ -10,7 +10,8 @@ import numpy as np
 from blurvote.benchmarks.latency.bench import Bench
 from blurvote.benchmarks.latency.flops import count_flops
 from blurvote.benchmarks.latency.gemm import products
-from blurvote.runtime.engine import Engine
+from blurvote.runtime.engines.protocol import ON_CPU, Engine
+from blurvote.runtime.engines.registry import open_engine
 from blurvote.runtime.errors import BlurvoteError
 
 __all__ = ["measure"]
@@ -25,10 +26,10 @@ def measure(bench: Bench) -> None:
     if bench.metadata.kind != "views":
         bench.skip("compute", "arithmetic", "a frames guard has its views in the same graph")
         return
-    if bench.provider != "cpu":
-        bench.skip("compute", "peak", "the peak is measured on the CPU; this guard runs elsewhere")
+    if bench.provider not in ON_CPU or bench.engine.compute != "fp32":
+        bench.skip("compute", "peak", "the peak is the CPU's in fp32; this guard runs otherwise")
         return
-    engine = Engine(bench.guard, "cpu", bench.threads)
+    engine = open_engine(bench.guard, bench.engine)
     try:
         _arithmetic(bench, engine, facts)
     finally:

@@ -25,6 +25,7 @@ from blurvote.benchmarks.latency.scenarios import (
     find_server_qps,
     run_scenario,
 )
+from blurvote.runtime.engines.protocol import ON_CPU
 
 __all__ = ["measure"]
 
@@ -57,7 +58,7 @@ def measure(
     done: dict[Scenario, Result] = {}
     with bench.load() as guard, tempfile.TemporaryDirectory() as scratch:
         folder = (bench.folder or Path(scratch)) / "loadgen"
-        one = SystemUnderTest.of_guard(guard, frames, 1 if guard.provider == "cpu" else PER_QUERY)
+        one = SystemUnderTest.of_guard(guard, frames, 1 if guard.provider in ON_CPU else PER_QUERY)
         many = SystemUnderTest.of_guard(guard, frames, PER_QUERY)
         common = {"frame_size": size_name(bench.sizes[0]), "plan": guard.plan}
         for scenario in (name for name in SCENARIOS if name in wanted):

@@ -39,7 +39,7 @@ def measure(bench: Bench) -> None:
     if bench.metadata.kind == "views":
         cases["views only, 1 thread"] = builder.build
     if bench.has_clean_view:
-        undefended = Undefended(bench.guard, bench.threads, guards["batched"].provider)
+        undefended = Undefended(bench.guard, bench.engine)
         cases["undefended"] = undefended.classify
     for size in SIZES:
         frame = agreeing_frame([guards["batched"]], bench.pictures.frames(*size, count=12))

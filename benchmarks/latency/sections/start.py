@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from typing import Any
 
 from blurvote.benchmarks.latency.bench import Bench
@@ -38,10 +39,11 @@ import sys, time, json
 began = time.perf_counter()
 import numpy as np
 from blurvote.runtime import Guard
+from blurvote.runtime.engines.protocol import EngineSettings
 from blurvote.runtime.undefended import Undefended
 imported = time.perf_counter()
-path, provider, threads, height, width, verdicts = sys.argv[1:]
-threads = int(threads) or None
+path, engine, height, width, verdicts = sys.argv[1:]
+engine = json.loads(engine)
 random = np.random.default_rng(0)
 frame = random.integers(0, 256, (int(height), int(width), 3), dtype=np.uint8)
 started = time.perf_counter()
@@ -71,16 +73,14 @@ IMPORTS = {
 def measure(bench: Bench) -> None:
     """Adds the facts `start`: medians over fresh processes."""
     programs = {name: _IMPORT.format(imports=text) for name, text in IMPORTS.items()}
-    makes: dict[str, str] = {
-        plan: f"Guard(path, provider, {plan!r}, threads)" for plan in bench.plans
-    }
+    makes: dict[str, str] = {plan: f"Guard(path, plan={plan!r}, **engine)" for plan in bench.plans}
     if len(bench.plans) > 1:
-        makes["auto"] = "Guard(path, provider, 'auto', threads)"
+        makes["auto"] = "Guard(path, **engine)"
     if bench.has_clean_view:
-        makes["undefended"] = "Undefended(path, threads, provider)"
+        makes["undefended"] = "Undefended(path, EngineSettings(**engine))"
     programs |= {name: _FIRST.format(make=make) for name, make in makes.items()}
     height, width = bench.sizes[0]
-    arguments = [str(bench.guard), bench.provider, str(bench.threads or 0), str(height), str(width)]
+    arguments = [str(bench.guard), json.dumps(asdict(bench.engine)), str(height), str(width)]
     found: dict[str, list[dict[str, float]]] = {name: [] for name in programs}
     rounds = max(2, round(ROUNDS * bench.effort))
     for turn in range(rounds + 1):

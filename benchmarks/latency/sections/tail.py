@@ -39,7 +39,7 @@ def measure(bench: Bench) -> None:
     with bench.load() as guard:
         ways = {"auto": over_frames(guard.classify)}
         if bench.has_clean_view:
-            undefended = Undefended(bench.guard, bench.threads, guard.provider)
+            undefended = Undefended(bench.guard, bench.engine)
             ways = {"undefended": over_frames(undefended.classify), **ways}
         baseline = next(iter(ways))
         _rows(bench, "back to back", ways, CALLS, TURN, 0.02, baseline)

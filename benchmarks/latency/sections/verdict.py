@@ -21,7 +21,8 @@ from blurvote.benchmarks.latency.ways import (
     percentiles,
 )
 from blurvote.benchmarks.results import rows_of
-from blurvote.runtime.engine import Engine
+from blurvote.runtime.engines.protocol import EngineSettings
+from blurvote.runtime.engines.registry import open_engine
 from blurvote.runtime.guard import Guard
 from blurvote.runtime.undefended import Undefended
 from blurvote.runtime.views import ViewBuilder
@@ -37,12 +38,10 @@ def measure(bench: Bench) -> None:
     guards = {plan: bench.load(plan) for plan in bench.plans}
     if len(bench.plans) > 1:
         guards["auto"] = bench.load("auto")
-    others = {
-        path.name: Guard(path, bench.provider, threads=bench.threads) for path in bench.others
-    }
+    others = {path.name: Guard(path, **asdict(bench.engine)) for path in bench.others}
     undefended = None
     if bench.has_clean_view:
-        undefended = Undefended(bench.guard, bench.threads, guards["batched"].provider)
+        undefended = Undefended(bench.guard, bench.engine)
     else:
         bench.skip("verdict", UNDEFENDED, "the guard has no clean view that can be run alone")
     try:
@@ -73,7 +72,11 @@ def _case(
         ways[way] = function
         detail[way] = facts
 
-    ours = {"threads": guards["batched"].threads, "provider": guards["batched"].provider}
+    ours = {
+        "threads": guards["batched"].threads,
+        "provider": guards["batched"].provider,
+        "compute": guards["batched"].compute,
+    }
     if undefended:
         add(UNDEFENDED, partial(undefended.classify, agree), **ours)
         views = bench.metadata.defense.views
@@ -111,6 +114,8 @@ def _case(
         if isinstance(function, Recorded):
             detail[way]["stage_ms"] = function.stage_ms(copies)
             detail[way].setdefault("plan", f"auto: {function.guard.plan}")
+            if function.guard.auto_plan:
+                detail[way]["auto_plan"] = function.guard.auto_plan.facts
         elif "peer" in detail[way]:
             detail[way]["times"] = {
                 own: asdict(measured.ratio(way, own))
@@ -128,7 +133,7 @@ def _correct(
     if not bench.peers:
         return
     builder = ViewBuilder(bench.metadata.defense)
-    engine = Engine(bench.guard, "cpu")
+    engine = open_engine(bench.guard, EngineSettings("cpu"))
     for peer in bench.peers:
         bench.say(f"verdict, {name}: checking {peer.name}")
         report = peers.check(

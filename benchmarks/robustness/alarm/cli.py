@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from typing import get_args
 
 from blurvote.runtime.command import Command, natural, positive_int
+from blurvote.runtime.engines.protocol import Provider
 
 __all__ = ["COMMAND"]
 
@@ -75,7 +77,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     )
     size.add_argument("--seed", type=natural, default=0, help="of noise and simulation")
     machine = parser.add_argument_group("machine")
-    machine.add_argument("--provider", default="auto", choices=("auto", "cpu", "cuda", "tensorrt"))
+    machine.add_argument("--provider", default="auto", choices=get_args(Provider))
     output = parser.add_argument_group("output")
     output.add_argument(
         "-o",

@@ -6,6 +6,7 @@ import argparse
 
 from blurvote.benchmarks.robustness.attack.cases import ATTACKS, THREATS
 from blurvote.runtime.command import Command, natural, positive_int
+from blurvote.runtime.engines.arguments import add_engine_arguments
 
 __all__ = ["COMMAND"]
 
@@ -73,7 +74,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     )
     what.add_argument("--seed", type=natural, default=0, help="of every random draw (default: 0)")
     machine = parser.add_argument_group("machine")
-    machine.add_argument("--provider", default="auto", choices=("auto", "cpu", "cuda", "tensorrt"))
+    add_engine_arguments(machine)
     machine.add_argument("--device", default="cpu", help="torch's, such as cuda (default: cpu)")
     machine.add_argument(
         "--workers", type=positive_int, help="processes (default: the usable physical cores)"

@@ -19,7 +19,7 @@ from blurvote.benchmarks.robustness.certainty import log_odds
 from blurvote.benchmarks.robustness.dataset import Sample, is_grey
 from blurvote.benchmarks.robustness.deployed import Deployed
 from blurvote.runtime.decision import softmax
-from blurvote.runtime.engine import Provider
+from blurvote.runtime.engines.protocol import EngineSettings
 from blurvote.runtime.errors import DefenseError, GuardError, SinkError, SourceError
 from blurvote.runtime.vote import REJECTED
 from blurvote.runtime.whole_file import write_whole
@@ -50,8 +50,8 @@ class Plan:
         guard: the deployed guard.
         twin: the file of the backbone that gradients are taken of; None means the guard's own.
         surrogate: a guard of another model, for transfer; None where there is none.
-        provider, device: where the guard and the twin run.
-        threads: of each.
+        engine: how the guard runs; its threads are the twin's, too.
+        device: where the twin runs.
         seed: of every random draw.
         keep: samples, by key, whose last frames are kept as PNG, and the folder for them.
     """
@@ -59,9 +59,8 @@ class Plan:
     guard: Path
     twin: Path | None
     surrogate: Path | None
-    provider: Provider
+    engine: EngineSettings
     device: str
-    threads: int
     seed: int
     keep: tuple[frozenset[str], Path] | None = None
 
@@ -86,8 +85,8 @@ def measure(plan: Plan) -> Callable[[Job], dict[str, Any]]:
     from blurvote.benchmarks.robustness.attacks.frames8bit import show_perturbation, to_frames
     from blurvote.benchmarks.robustness.twin import Twin
 
-    torch.set_num_threads(plan.threads)
-    guard = Deployed(plan.guard, plan.provider, plan.threads)
+    torch.set_num_threads(plan.engine.threads or 1)
+    guard = Deployed(plan.guard, plan.engine)
     twin = Twin.load(plan.guard, plan.twin, plan.device)
     surrogate = Twin.load(plan.surrogate, None, plan.device) if plan.surrogate else None
 

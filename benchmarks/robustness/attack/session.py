@@ -30,6 +30,7 @@ from blurvote.benchmarks.robustness.outputs import (
     write_text,
 )
 from blurvote.benchmarks.robustness.sweep import Progress, sweep
+from blurvote.runtime.engines.arguments import engine_settings
 from blurvote.runtime.errors import BlurvoteError, DefenseError, GuardError, SourceError
 from blurvote.runtime.machine import usable_cores
 from blurvote.runtime.tuning import guard_sha256
@@ -106,7 +107,7 @@ def _cases(args: argparse.Namespace) -> tuple[Case, ...]:
 
 
 def _attack(args: argparse.Namespace, path: Path, wanted: Sequence[Case]) -> Measured:
-    guard = Deployed(path, args.provider)
+    guard = Deployed(path, engine_settings(args))
     dataset = open_dataset(args.dataset, guard.classes, guard.labels)
     samples = dataset.some(args.limit, args.seed)
     twin = Path(args.twin) if args.twin else None
@@ -117,13 +118,16 @@ def _attack(args: argparse.Namespace, path: Path, wanted: Sequence[Case]) -> Mea
     folder = Path(args.out) / path.stem
     shown = dataset.some(max(1, args.keep), args.seed) if args.keep > 0 else ()
     keep = (frozenset(sample.key for sample in shown), folder / "adversarial")
-    plan = Plan(path, twin, surrogate, args.provider, args.device, threads, args.seed, keep)
+    engine = engine_settings(args, threads)
+    plan = Plan(path, twin, surrogate, engine, args.device, args.seed, keep)
     settings = {
         "guard_sha256": guard_sha256(path),
         "twin_sha256": guard_sha256(twin) if twin else None,
         "dataset_sha256": dataset.fingerprint,
         "seed": args.seed,
         "provider": guard.provider,
+        "compute": guard.compute,
+        "options": dict(engine.options),
         "device": args.device,
     }
     jobs = [Job(case, sample) for sample in samples for case in wanted]

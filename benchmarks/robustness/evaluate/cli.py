@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from blurvote.runtime.command import Command, natural, positive_int
+from blurvote.runtime.engines.arguments import add_engine_arguments
 
 __all__ = ["COMMAND"]
 
@@ -71,7 +72,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         help="pictures (default: 100)",
     )
     machine = parser.add_argument_group("machine")
-    machine.add_argument("--provider", default="auto", choices=("auto", "cpu", "cuda", "tensorrt"))
+    add_engine_arguments(machine)
     machine.add_argument(
         "--workers", type=positive_int, help="processes (default: the usable physical cores)"
     )

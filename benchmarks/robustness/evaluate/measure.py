@@ -16,7 +16,7 @@ from blurvote.benchmarks.robustness.degradations import Degradation
 from blurvote.benchmarks.robustness.deployed import Deployed
 from blurvote.runtime.decision import softmax
 from blurvote.runtime.defense import Defense
-from blurvote.runtime.engine import Provider
+from blurvote.runtime.engines.protocol import EngineSettings
 from blurvote.runtime.errors import DefenseError, GuardError, SourceError
 from blurvote.runtime.vote import REJECTED, majority_vote
 
@@ -36,7 +36,7 @@ class Plan:
     """What is measured of every picture; crosses to the workers.
 
     Attributes:
-        guard, provider, threads: as `Deployed` takes them.
+        guard, engine: as `Deployed` takes them.
         degradations: in the order of the table.
         variants: the guard's own first.
         seed: of the noise.
@@ -45,8 +45,7 @@ class Plan:
     """
 
     guard: Path
-    provider: Provider
-    threads: int | None
+    engine: EngineSettings
     degradations: tuple[Degradation, ...]
     variants: tuple[Variant, ...]
     seed: int
@@ -84,7 +83,7 @@ def measure(plan: Plan) -> Callable[[Sample], dict[str, Any]]:
     of the views measured and their log-odds, the majority's label, votes and log-odds, the mean
     softmax's label and log-odds, and the label of the guard's own decision.
     """
-    return recorder(Deployed(plan.guard, plan.provider, plan.threads), plan)
+    return recorder(Deployed(plan.guard, plan.engine), plan)
 
 
 def recorder(guard: Deployed, plan: Plan) -> Callable[[Sample], dict[str, Any]]:

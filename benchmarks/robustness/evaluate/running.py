@@ -63,7 +63,7 @@ def measured(
 
     Args:
         samples: the pictures.
-        plan: what is measured; its `threads` are chosen here.
+        plan: what is measured; the threads of its engine are chosen here.
         journal: the file of results.
         settings: what these depend on.
         args: `workers`, `fresh` and `json` are read.
@@ -75,7 +75,8 @@ def measured(
     """
     workers = min(args.workers or usable_cores(), max(1, len(samples)))
     threads = max(1, usable_cores() // workers)
-    work = functools.partial(prepare, replace(plan, threads=threads))
+    engine = replace(plan.engine, threads=threads)
+    work = functools.partial(prepare, replace(plan, engine=engine))
     order = {sample.key: sample.index for sample in samples}
     records = {}
     with Journal(journal, settings, args.fresh) as results:
@@ -101,6 +102,8 @@ def settings_of(plan: Plan, guard: Deployed, dataset: Dataset) -> dict[str, Any]
         "seed": plan.seed,
         "colour_only": plan.colour_only,
         "provider": guard.provider,
+        "compute": guard.compute,
+        "options": dict(plan.engine.options),
     }
 
 

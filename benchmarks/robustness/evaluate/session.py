@@ -29,6 +29,7 @@ from blurvote.benchmarks.robustness.outputs import (
     write_text,
 )
 from blurvote.benchmarks.robustness.sweep import Progress
+from blurvote.runtime.engines.arguments import engine_settings
 from blurvote.runtime.errors import GuardError, PlanError, SourceError
 
 __all__ = ["SCHEMA", "run"]
@@ -44,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         ("scipy", "sklearn", "matplotlib"),
         "scipy scikit-learn matplotlib",
     )
-    guard = Deployed(args.guard, args.provider)
+    guard = Deployed(args.guard, engine_settings(args))
     plan = _plan(args, guard)
     if args.protocol == "imagenet-o":
         from blurvote.benchmarks.robustness.evaluate import natural
@@ -119,9 +120,8 @@ def _plan(args: argparse.Namespace, guard: Deployed) -> Plan:
             )
         letter: imagenet.Subset = "a" if args.protocol == "imagenet-a" else "o"
         subset = tuple(int(index) for index in imagenet.subset(letter))
-    return Plan(
-        guard.path, args.provider, None, wanted, chosen, args.seed, args.colour_only, subset
-    )
+    engine = engine_settings(args)
+    return Plan(guard.path, engine, wanted, chosen, args.seed, args.colour_only, subset)
 
 
 def _check_subset(dataset: Dataset, plan: Plan) -> None:

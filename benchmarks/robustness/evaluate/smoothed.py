@@ -138,8 +138,8 @@ def prepare(how: Smoothing, plan: Plan) -> Callable[[Sample], dict[str, Any]]:
     A record is `measure`'s of the clean and the noisy frame, with `"smoothed"`: labels (-1 where
     it abstains), the certificate, and milliseconds.
     """
-    guard = Deployed(plan.guard, plan.provider, plan.threads)
-    denoiser = Denoiser(how.denoiser, plan.threads)
+    guard = Deployed(plan.guard, plan.engine)
+    denoiser = Denoiser(how.denoiser, plan.engine.threads)
     record = recorder(guard, plan)
     subset = None if plan.subset is None else list(plan.subset)
     mean, std = guard.defense.mean, guard.defense.std

@@ -31,6 +31,7 @@ from blurvote.benchmarks.robustness.explain.results import Results
 from blurvote.benchmarks.robustness.sweep import Progress
 from blurvote.benchmarks.robustness.twin import Twin
 from blurvote.benchmarks.robustness.twin_check import TwinCheck, check_twin
+from blurvote.runtime.engines.protocol import EngineSettings
 from blurvote.runtime.errors import (
     DefenseError,
     GuardError,
@@ -71,7 +72,7 @@ class _Session:
         self.args, self.out = args, Path(args.out)
         if args.threads:
             torch.set_num_threads(args.threads)
-        self.deployed = Deployed(args.guard, "cpu", args.threads)
+        self.deployed = Deployed(args.guard, EngineSettings("cpu", threads=args.threads))
         self.labels, self.defense = self.deployed.labels, self.deployed.defense
         self.target = (
             None

@@ -19,6 +19,7 @@ import pytest
 from blurvote.benchmarks.robustness.attack import cli, crafting
 from blurvote.benchmarks.robustness.deployed import Deployed
 from blurvote.runtime import Defense
+from tests.conftest import ONE_THREAD
 
 Make = Callable[..., Path]
 EPSILON = "8/255"
@@ -63,7 +64,7 @@ def folders(place: Path, guard: Path, each: int = 4) -> Path:
 
     Colour gratings of odd sizes; drawn until every class the guard uses has `each`.
     """
-    asked, random = Deployed(guard, "cpu", 1), np.random.default_rng(0)
+    asked, random = Deployed(guard, ONE_THREAD), np.random.default_rng(0)
     found: dict[int, int] = {}
     for n in range(2000):
         height, width = int(random.integers(21, 30)), int(random.integers(21, 34))
@@ -151,7 +152,7 @@ def test_the_frames_that_are_kept_are_what_was_counted(
 ) -> None:
     out = tmp_path / "out"
     attack(guard, pictures, "--attack", "pgd", "--keep", 100, "-o", out, *QUICK)
-    asked, found = Deployed(guard, "cpu", 1), read(out)
+    asked, found = Deployed(guard, ONE_THREAD), read(out)
     files = sorted((out / "conv" / "adversarial").glob("*/pgd-adaptive-*.png"))
     assert len(files) == found["rows"][0]["images"]
     originals = sorted(pictures.rglob("*.png"))
@@ -257,7 +258,7 @@ def test_other_decisions(conv_guard: Make, tmp_path: Path, defense: Defense) -> 
         assert all(row["rejected"]["successes"] == 0 for row in found["rows"])
     # The undefended column is the clean view's, whatever the guard looks at.
     clean = Defense(resize=20, crop=(16, 16), passes=(0,))
-    asked = Deployed(guard, "cpu", 1)
+    asked = Deployed(guard, ONE_THREAD)
     right = 0
     for file in pictures.rglob("*.png"):
         pixels = np.ascontiguousarray(cv2.imread(str(file))[..., ::-1])

@@ -16,6 +16,7 @@ from blurvote.export.pipeline import export_guard
 from blurvote.export.reference import build_views
 from blurvote.runtime import Defense, DefenseError, FrameError, Guard, GuardError
 from blurvote.runtime.decision import Outcome
+from tests.conftest import ONE_THREAD
 
 MakeGuard = Callable[..., Path]
 SMALL = {"resize": 20, "crop": (16, 16)}
@@ -52,7 +53,7 @@ def as_frames_guard(path: Path, size: Any, defense: Defense) -> Path:
 
 def both(path: Path, pictures: list[np.ndarray], **options: Any) -> list[Outcome]:
     """The outcomes of `Deployed`, compared with the verdicts of `Guard`."""
-    deployed = Deployed(path, "cpu", 1, **options)
+    deployed = Deployed(path, ONE_THREAD, **options)
     guard = Guard(path, "cpu", "batched", 1, **options)
     found = []
     for pixels in pictures:
@@ -75,7 +76,7 @@ def test_views_guards_decide_as_deployed(conv_guard: MakeGuard, fields: dict[str
 
 def test_a_majority_is_counted_of_all_views(conv_guard: MakeGuard) -> None:
     """Against a plain count, on logits of few classes that often disagree; some views are NaN."""
-    deployed = Deployed(conv_guard(), "cpu", 1)
+    deployed = Deployed(conv_guard(), ONE_THREAD)
     random = np.random.default_rng(0)
     reasons = set()
     for _ in range(300):
@@ -102,7 +103,7 @@ def test_frames_guards_decide_as_deployed(
     conv_guard: MakeGuard, fields: dict[str, Any], size: Any
 ) -> None:
     path = as_frames_guard(conv_guard(classes=10, seed=9), size, Defense(**SMALL, **fields))
-    deployed = Deployed(path, "cpu", 1)
+    deployed = Deployed(path, ONE_THREAD)
     assert (deployed.classes, deployed.metadata.kind) == (10, "frames")
     both(path, frames(40, None if size == "dynamic" else size))
 
@@ -127,13 +128,13 @@ def test_thresholds_that_are_refused(
     path = conv_guard(defense=Defense(**SMALL, decision=decision))
     for load in (Guard, Deployed):
         with pytest.raises(GuardError, match=message):
-            load(path, "cpu", threshold=threshold)
+            load(path, threshold=threshold)
 
 
 def test_logits_of_all_views_and_of_other_views(conv_guard: MakeGuard) -> None:
     """Also those that the decision ignores; in the order of `passes`."""
     own = Defense(**SMALL, decision="single")
-    deployed = Deployed(conv_guard(defense=own, classes=4), "cpu", 1)
+    deployed = Deployed(conv_guard(defense=own, classes=4), ONE_THREAD)
     pixels = frames(1)[0]
     other = Defense(**SMALL, kernel_size=7, antialias=False, passes=(0, 3))
     for defense in (own, other):
@@ -148,14 +149,14 @@ def test_logits_of_all_views_and_of_other_views(conv_guard: MakeGuard) -> None:
 def test_an_oblong_crop_longer_than_the_resize(conv_guard: MakeGuard) -> None:
     """No square frame can be served, so the classes cannot be counted on one."""
     defense = Defense(resize=20, crop=(16, 30), blur_at="model")
-    assert Deployed(conv_guard(defense=defense), "cpu", 1).classes == 3
+    assert Deployed(conv_guard(defense=defense), ONE_THREAD).classes == 3
     path = as_frames_guard(conv_guard(defense=defense), "dynamic", defense)
-    assert Deployed(path, "cpu", 1).classes == 3
+    assert Deployed(path, ONE_THREAD).classes == 3
 
 
 def test_a_frames_guard_takes_its_own_frames_alone(conv_guard: MakeGuard) -> None:
     path = as_frames_guard(conv_guard(), (45, 61), Defense(**SMALL))
-    deployed = Deployed(path, "cpu", 1)
+    deployed = Deployed(path, ONE_THREAD)
     views = "builds its views in its graph, so it only takes 8-bit frames and its own views; export"
     with pytest.raises(GuardError, match=views):
         deployed.view_logits(np.zeros((1, 3, 16, 16), np.float32))
@@ -173,7 +174,7 @@ def test_frames_that_cannot_be_served(conv_guard: MakeGuard, kind: str) -> None:
     path = conv_guard()
     if kind == "frames":
         path = as_frames_guard(path, "dynamic", Defense(**SMALL))
-    deployed = Deployed(path, "cpu", 1)
+    deployed = Deployed(path, ONE_THREAD)
     with pytest.raises(FrameError):
         deployed.logits(np.zeros((45, 61, 3), np.float32))  # type: ignore[arg-type]
     with pytest.raises(DefenseError, match="blurred"):
@@ -182,13 +183,13 @@ def test_frames_that_cannot_be_served(conv_guard: MakeGuard, kind: str) -> None:
 
 def test_a_file_that_is_no_guard(tmp_path: Path) -> None:
     with pytest.raises(GuardError):
-        Deployed(tmp_path / "gone.onnx", "cpu")
+        Deployed(tmp_path / "gone.onnx", ONE_THREAD)
 
 
 def test_quantised_operators_are_seen(conv_guard: MakeGuard) -> None:
     """Integer arithmetic counts; weights that are only stored in 8 bits do not."""
     path = conv_guard()
-    deployed = Deployed(path, "cpu", 1)
+    deployed = Deployed(path, ONE_THREAD)
     assert not deployed.quantised
     original = onnx.load(path)
     zero = helper.make_tensor("zero", TensorProto.UINT8, [], [0])

@@ -22,6 +22,7 @@ from blurvote.benchmarks.robustness.evaluate.report import PUBLISHED
 from blurvote.benchmarks.robustness.evaluate.score import Answers, Row, score
 from blurvote.runtime import Guard, ProviderError, cli
 from blurvote.runtime.vote import majority_vote
+from tests.conftest import ONE_THREAD
 
 CLASSES = ("red", "green", "blue")
 LIST = "gaussian shot:1-5 impulse:1-5 speckle:1-5 jpeg:1-5 low-light:1-5 defocus:2 motion:1-5"
@@ -65,15 +66,13 @@ def samples(tmp_path: Path) -> tuple[Sample, ...]:
 
 
 def plan_of(guard: Deployed, text: str) -> Plan:
-    return Plan(
-        guard.path, "cpu", 1, parse_degradations(text), variants(guard.defense), seed=0
-    )  # fmt: skip
+    return Plan(guard.path, ONE_THREAD, parse_degradations(text), variants(guard.defense), seed=0)
 
 
 def test_pictures_are_wide_whole_and_not_blank(
     make_guard: Callable[..., Path], samples: tuple[Sample, ...], rows: list[Row], tmp_path: Path
 ) -> None:
-    guard = Deployed(make_guard(), "cpu", 1)
+    guard = Deployed(make_guard(), ONE_THREAD)
     files = draw(tmp_path / "out", rows, guard, samples, plan_of(guard, LIST))
     assert [file.name for file in files] == [
         "noise.png",
@@ -95,7 +94,7 @@ def test_pictures_are_wide_whole_and_not_blank(
 def test_lines_show_the_rows_and_the_published_figures(
     make_guard: Callable[..., Path], rows: list[Row]
 ) -> None:
-    guard = Deployed(make_guard(), "cpu", 1)
+    guard = Deployed(make_guard(), ONE_THREAD)
     found = figures(rows, guard, (), plan_of(guard, LIST))
     assert "examples" not in found  # no pictures
     accuracy, rejects = found["noise"].axes
@@ -124,7 +123,7 @@ def test_lines_show_the_rows_and_the_published_figures(
 def test_no_text_of_the_charts_covers_another(
     make_guard: Callable[..., Path], rows: list[Row]
 ) -> None:
-    guard = Deployed(make_guard(), "cpu", 1)
+    guard = Deployed(make_guard(), ONE_THREAD)
     for name, figure in figures(rows, guard, (), plan_of(guard, LIST)).items():
         figure.canvas.draw()
         renderer = figure.canvas.get_renderer()
@@ -157,7 +156,7 @@ def test_panels_are_eight_at_most_and_show_every_fault(rows: list[Row]) -> None:
 
 
 def test_only_what_has_data_is_drawn(make_guard: Callable[..., Path]) -> None:
-    guard = Deployed(make_guard(), "cpu", 1)
+    guard = Deployed(make_guard(), ONE_THREAD)
     plan = plan_of(guard, "gaussian:0")
     assert set(figures([row("gaussian:0")], guard, (), plan)) == {"risk-coverage"}
     assert figures([], guard, (), plan) == {}
@@ -168,7 +167,7 @@ def test_examples_say_what_the_guard_says(
     make_guard: Callable[..., Path], samples: tuple[Sample, ...]
 ) -> None:
     path = make_guard()
-    guard = Deployed(path, "cpu", 1)
+    guard = Deployed(path, ONE_THREAD)
     plan = plan_of(guard, "gaussian:0,0.3")
     with Guard(path, "cpu") as deployed:
         for sample in samples:
@@ -212,7 +211,7 @@ def test_results_are_written_before_matplotlib_is_missed(
     assert "pip install matplotlib" in capsys.readouterr().err
     assert (tmp_path / "out" / "guard" / "evaluate.json").is_file()
     assert (tmp_path / "out" / "guard" / "evaluate.md").is_file()
-    guard = Deployed(make_guard(), "cpu", 1)
+    guard = Deployed(make_guard(), ONE_THREAD)
     plan = plan_of(guard, "gaussian:0")
     with pytest.raises(ProviderError, match="pip install matplotlib"):
         figures([row("gaussian:0")], guard, (), plan)

@@ -16,6 +16,7 @@ from blurvote.benchmarks.robustness import imagenet
 from blurvote.benchmarks.robustness.deployed import Deployed
 from blurvote.runtime import cli
 from blurvote.runtime.sources import read_image
+from tests.conftest import ONE_THREAD
 
 Guards = Callable[..., Path]
 
@@ -36,7 +37,7 @@ def fill(folder: Path, wnids: tuple[str, ...], each: int, seed: int) -> None:
 
 
 def clean_logits(guard: Path, files: list[Path]) -> np.ndarray:
-    deployed = Deployed(guard, "cpu", 1)
+    deployed = Deployed(guard, ONE_THREAD)
     return np.stack([deployed.logits(read_image(str(f))[..., ::-1].copy())[0] for f in files])
 
 

@@ -24,6 +24,7 @@ from blurvote.benchmarks.robustness.explain.methods import METHODS
 from blurvote.runtime import Defense
 from blurvote.runtime.decision import Outcome
 from blurvote.runtime.errors import GuardError, ProviderError, SinkError, SourceError
+from tests.conftest import ONE_THREAD
 
 QUICK = ("--ig-steps", "2", "--occlusion-patch", "0.5", "--occlusion-stride", "0.5")
 
@@ -90,7 +91,7 @@ def test_verdicts_are_the_deployed_guards(
     guard = conv_guard(classes=5)
     assert explain(guard, picture, "-o", tmp_path, "--method", "gradient-x-input") == 0
     clean = read(tmp_path)["cases"][0]
-    deployed = Deployed(guard, "cpu", 1)
+    deployed = Deployed(guard, ONE_THREAD)
     logits = deployed.logits(cv2.imread(str(picture))[..., ::-1].copy())
     assert [view["label"] for view in clean["views"]] == logits.argmax(axis=1).tolist()
     outcome = deployed.decide(logits)

@@ -28,6 +28,7 @@ from blurvote.export.reference import view_matrices
 from blurvote.runtime import Defense, GuardMetadata
 from blurvote.runtime.decision import Outcome
 from blurvote.runtime.errors import SourceError
+from tests.conftest import ONE_THREAD
 
 # Not square anywhere, so that a swap of rows and columns cannot go unnoticed.
 WIDE = Defense(resize=13, crop=(9, 11), std=(0.2, 0.5, 0.3))
@@ -284,7 +285,7 @@ def test_vote_explains_the_mean_of_its_voters(
 def test_a_rejected_frame_is_explained_by_its_clean_view(
     conv_guard: Callable[..., Path], frame: np.ndarray
 ) -> None:
-    deployed = Deployed(conv_guard(defense=WIDE, classes=5), "cpu", 1)
+    deployed = Deployed(conv_guard(defense=WIDE, classes=5), ONE_THREAD)
     view = int(deployed.logits(frame)[0].argmax())
     deployed.decide = lambda logits: Outcome(-1, "no_majority", None)  # type: ignore[method-assign]
     case = open_case("clean", frame, deployed, None)

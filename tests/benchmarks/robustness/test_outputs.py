@@ -24,6 +24,7 @@ from blurvote.benchmarks.robustness.outputs import (
     write_text,
 )
 from blurvote.runtime.errors import SinkError, SourceError
+from tests.conftest import ONE_THREAD
 
 NAN, INF = float("nan"), float("inf")
 
@@ -136,11 +137,11 @@ def test_facts_identify_guard_and_pictures(conv_guard: Callable[..., Path], tmp_
     path = conv_guard(classes=4)
     (tmp_path / "set" / "2").mkdir(parents=True)
     cv2.imwrite(str(tmp_path / "set" / "2" / "a.png"), np.zeros((4, 5, 3), np.uint8))
-    facts = guard_facts(Deployed(path, "cpu", 1))
+    facts = guard_facts(Deployed(path, ONE_THREAD))
     assert (facts["file"], facts["kind"], facts["classes"]) == ("conv.onnx", "views", 4)
     assert (facts["provider"], facts["source"]) == ("cpu", "test")
     assert facts["defense"]["crop"] == [16, 16]
-    assert facts["sha256"] != guard_facts(Deployed(conv_guard(seed=1), "cpu", 1))["sha256"]
+    assert facts["sha256"] != guard_facts(Deployed(conv_guard(seed=1), ONE_THREAD))["sha256"]
     assert facts["defense"]["kernel_size"] == 5
     dataset = open_dataset(tmp_path / "set", 4)
     assert pictures_facts(dataset) == {

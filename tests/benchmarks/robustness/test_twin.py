@@ -19,6 +19,7 @@ from blurvote.benchmarks.robustness.twin import Twin
 from blurvote.export.pipeline import export_guard
 from blurvote.runtime import Defense, DefenseError, GuardError, ViewBuilder
 from blurvote.runtime.errors import ProviderError
+from tests.conftest import ONE_THREAD
 
 MakeGuard = Callable[..., Path]
 SMALL = Defense(resize=20, crop=(16, 16))
@@ -123,7 +124,7 @@ def test_clean_logits_are_of_the_picture_unblurred(
 ) -> None:
     defense = replace(SMALL, passes=passes)
     twin = Twin.load(conv_guard(defense=defense, classes=5))
-    undefended = Deployed(conv_guard("c.onnx", replace(SMALL, passes=(0,)), 5), "cpu", 1)
+    undefended = Deployed(conv_guard("c.onnx", replace(SMALL, passes=(0,)), 5), ONE_THREAD)
     frame = picture(37, 53)
     found = twin.clean_logits(tensor(frame, frame[::-1].copy()))
     assert found.shape == (2, 5)
@@ -134,7 +135,7 @@ def test_clean_logits_are_of_the_picture_unblurred(
 
 def test_logits_are_those_of_the_guard(conv_guard: MakeGuard) -> None:
     path = conv_guard(classes=7, seed=2)
-    twin, deployed = Twin.load(path), Deployed(path, "cpu", 1)
+    twin, deployed = Twin.load(path), Deployed(path, ONE_THREAD)
     assert (twin.classes, twin.labels[6], twin.path) == (7, "class 6", path)
     for size in SIZES:
         frames = [picture(*size, seed) for seed in range(3)]
@@ -244,7 +245,7 @@ def test_a_frames_guard_has_no_twin(conv_guard: MakeGuard, tmp_path: Path) -> No
         with pytest.raises(GuardError, match=r"frames\.onnx builds its views in its graph, which"):
             Twin.load(*given)
     found = Twin.load(path, views).logits(tensor(picture(37, 53)))
-    expected = Deployed(path, "cpu", 1).logits(picture(37, 53))
+    expected = Deployed(path, ONE_THREAD).logits(picture(37, 53))
     np.testing.assert_allclose(found[0], expected, atol=1e-4)
 
 
@@ -263,7 +264,7 @@ def test_a_quantised_guard_is_told_of_its_float_twin(conv_guard: MakeGuard) -> N
     model.graph.node.insert(2, quantise)
     model.graph.node.insert(3, back)
     onnx.save(model, path)
-    assert Deployed(path, "cpu", 1).quantised
+    assert Deployed(path, ONE_THREAD).quantised
     message = "attack it through the fp32 export of the same model: pass that as --twin"
     with pytest.raises(GuardError, match=message):
         Twin.load(path)
@@ -308,7 +309,7 @@ def test_real_models_agree(assets: Path, tmp_path: Path, name: str) -> None:
     export_guard(assets / "models" / name, path)
     sample = open_dataset(assets / "images" / "imagenet-half.tsv", 1000).samples[0]
     pixels = sample.read()
-    twin, deployed = Twin.load(path), Deployed(path, "cpu", 1)
+    twin, deployed = Twin.load(path), Deployed(path, ONE_THREAD)
     assert not deployed.quantised
     frames = tensor(pixels).requires_grad_()
     found = twin.logits(frames)

@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import pytest
 
 from blurvote.runtime import SettingsError
 from blurvote.runtime.commands.service import _example
+from blurvote.runtime.engines.protocol import EngineSettings
 from blurvote.runtime.pipeline.alarm import AlarmOptions
 from blurvote.runtime.pipeline.settings import CameraSettings, Flow, Smoothing
 from blurvote.runtime.service.config import load_config
@@ -266,6 +267,23 @@ WRONG: dict[str, tuple[str, str]] = {
     "alarm": (SMALL + "[cameras.alarm]\nodds = 1", "5: cameras[0].alarm: the alarm's odds is 1;"),
     "alarm key": (SMALL + "alarm = {od = 1}", "4: cameras[0].alarm.od is not a setting here; did"),
     "alarm type": (SMALL + 'alarm = "on"', '4: cameras[0].alarm is "on"; expected true, false or'),
+    "compute": (
+        'provider = "cpu"\ncompute = "fp8"\n' + SMALL,
+        '2: compute is "fp8"; expected "fp32", "bf16", "tf32" or "fp16"',
+    ),
+    "whose compute": ('compute = "bf16"\n' + SMALL, "1: compute 'bf16' is for one provider; name"),
+    "options": (
+        'provider = "cpu"\noptions = 3\n' + SMALL,
+        '2: options is 3; expected a table, such as {CACHE_DIR = "',
+    ),
+    "an option": (
+        'provider = "cpu"\noptions = {a = 1, b = 1.5}\n' + SMALL,
+        "2: options.b is 1.5; expected text in quotes, an integer, true or false",
+    ),
+    "tuned options": (
+        'tuned = true\nprovider = "auto"\noptions = {a = 1}\n' + SMALL,
+        "1: tuned sets the provider, plan, threads and spinning; leave out options, or leave",
+    ),
     "threads": ("threads = 0\n" + SMALL, "1: threads is 0; expected an integer of at least 1"),
     "threshold": ("threshold = 2\n" + SMALL, "1: threshold is 2; expected a number from 0 to 1"),
     "tuned": (
@@ -290,6 +308,15 @@ WRONG: dict[str, tuple[str, str]] = {
 def test_one_problem(write_config: WriteConfig, text: str, said: str) -> None:
     (line,) = problems(write_config(text))
     assert line.startswith(f"cameras.toml:{said}")
+
+
+def test_an_engine(write_config: WriteConfig) -> None:
+    text = 'provider = "openvino"\ncompute = "bf16"\noptions = {A = "${X}", B = 2, C = true}\n'
+    guard = load(write_config(text + SMALL), X="y").guard
+    options = {"A": "y", "B": 2, "C": True}
+    assert guard.engine == EngineSettings("openvino", "bf16", options=options)
+    assert guard == replace(guard, options=options)
+    assert guard != replace(guard, options={})
 
 
 def test_cameras_of_one_name(write_config: WriteConfig) -> None:
@@ -414,7 +441,7 @@ def test_the_example_shows_every_setting_with_its_default(write_config: WriteCon
         elif not line.startswith("alarm = true"):
             taken.append(line)
             keys |= set(re.findall(r"^(\w+) = ", line))
-    known = {entry.name for kind in KINDS for entry in fields(kind)} - {"path", "options"}
+    known = {entry.name for kind in KINDS for entry in fields(kind)} - {"path"}
     assert keys == known | {"guard", "sinks", "token_file"}
     plain = load(write_config(_example()), GATE_PASSWORD="x")
     full = load(write_config("\n".join(taken)), GATE_PASSWORD="x")

@@ -1,0 +1,1 @@
+"""What runs a guard's graph: one small protocol, and one module for each engine behind it."""
