@@ -1,6 +1,9 @@
 # Two commands set a fresh machine up; both work in .venv and need Python 3.10+ and a C++ compiler.
 #   make demo   installs the runtime (no torch), builds the extension, runs the demo
 #   make test   installs what the tests need and runs them all, lint and types included
+# And for other machines:
+#   make wheels         one wheel per architecture for every Python, audited, installed and tried
+#   make test-aarch64   the C++ tests and the runtime on an emulated aarch64 machine
 
 PYTHON ?= python3
 VENV   := .venv
@@ -9,7 +12,7 @@ UV     := $(BIN)/uv pip install --quiet --python $(BIN)/python
 BUILD  := .build-cpp
 SOURCES := $(shell find runtime export benchmarks cpp_ext -type f -not -name '*.pyc' -not -path '*/results/*') pyproject.toml README.md LICENSE
 
-.PHONY: demo test lint types cpp-test sanitize pytest develop wheel bench pins clean
+.PHONY: demo test lint types cpp-test sanitize pytest develop wheels test-aarch64 bench pins clean
 
 demo: $(VENV)/.installed
 	$(BIN)/blurvote demo --out demo-output
@@ -33,6 +36,10 @@ $(VENV)/.demo-deps: requirements/demo.txt | $(BIN)/uv
 $(VENV)/.test-deps: requirements/test.txt | $(BIN)/uv
 	$(UV) -r requirements/test.txt
 	@touch $@ $(VENV)/.demo-deps
+
+$(VENV)/.wheel-deps: requirements/wheels.txt | $(VENV)/.demo-deps
+	$(UV) -r requirements/wheels.txt
+	@touch $@
 
 # PyGObject has no wheels; without the headers it is built from, tests of GStreamer skip.
 $(VENV)/.gst-deps: requirements/gst.txt $(VENV)/.test-deps
@@ -75,16 +82,23 @@ ctest-%:
 pytest:
 	$(BIN)/python -m pytest -q
 
-wheel: $(VENV)/.demo-deps
-	$(BIN)/uv build --quiet --wheel --python $(BIN)/python --out-dir dist .
+# For x86-64 and aarch64, into dist/ (see cpp_ext/wheels). The wheel for this machine is tried in every
+# Python found; what is missing is said.
+wheels: $(VENV)/.wheel-deps
+	cpp_ext/wheels/build.sh x86_64 aarch64
+	cpp_ext/wheels/try.sh 3.10 3.11 3.12 3.13
+
+# The reasons for anything not tested are printed; MAY_SKIP=1 makes them no error.
+test-aarch64: $(VENV)/.wheel-deps $(VENV)/.installed
+	tests/aarch64/run.sh
 
 bench: $(VENV)/.test-deps $(VENV)/.installed
 	$(BIN)/blurvote bench --against all -o bench-output
 
 # Resolves the dependencies for every supported Python at once and rewrites the pins.
 pins: | $(BIN)/uv
-	for set in demo test gst; do $(BIN)/uv pip compile --quiet --universal --python-version 3.10 \
+	for set in demo test gst wheels aarch64; do $(BIN)/uv pip compile --quiet --universal --python-version 3.10 \
 	  --no-header --no-annotate requirements/$$set.in -o requirements/$$set.txt || exit 1; done
 
 clean:
-	rm -rf $(VENV) $(BUILD) .build dist demo-output bench-output lab-output explain-output .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(BUILD) .build .build-wheels .build-aarch64 dist demo-output bench-output lab-output explain-output .mypy_cache .pytest_cache .ruff_cache
