@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from blurvote.export.classifier import ModelOptions
     from blurvote.export.parity import FrameParity, ParityReport
     from blurvote.export.pipeline import ExportReport, export_guard
+    from blurvote.export.precision.options import PrecisionOptions
 
 __all__ = [
     "CalibrationReport",
@@ -30,6 +31,7 @@ __all__ = [
     "FrameParity",
     "ModelOptions",
     "ParityReport",
+    "PrecisionOptions",
     "calibrate",
     "export_guard",
 ]
@@ -40,6 +42,7 @@ _HOMES = {
     "FrameParity": "parity",
     "ModelOptions": "classifier",
     "ParityReport": "parity",
+    "PrecisionOptions": "precision.options",
     "calibrate": "calibration",
     "export_guard": "pipeline",
 }

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from blurvote.export.precision.arguments import configure_precision, precision_options
 from blurvote.runtime.command import Command
 
 if TYPE_CHECKING:
@@ -23,12 +24,14 @@ def _configure_export(parser: argparse.ArgumentParser) -> None:
         "model",
         metavar="MODEL",
         help="path of an ONNX classifier, torchvision:NAME, or "
-        "package.module:factory (importable from here; returns a torch.nn.Module)",
+        "package.module:factory (importable from here; returns a torch.nn.Module); with "
+        "--precision also an fp32 guard",
     )
     add("-o", "--out", metavar="FILE", required=True, help="the guard to write")
     add("--force", action="store_true", help="replace FILE even if it is not a guard")
     add("--json", action="store_true", help="print the report as JSON")
 
+    configure_precision(parser)
     add = parser.add_argument_group("the guard").add_argument
     add(
         "--input",
@@ -148,6 +151,7 @@ def _run_export(args: argparse.Namespace) -> int:
             labels=read_labels(args.labels) if args.labels else None,
         ),
         defense={name: value for name, value in given.items() if value is not None},
+        precision=precision_options(args),
         overwrite=args.force,
         progress=_progress,
     )
@@ -169,11 +173,14 @@ def _export_json(report: ExportReport) -> dict[str, Any]:
         "defense": json.loads(metadata.defense.to_json()),
         "provenance": dict(metadata.provenance),
         "adaptations": list(report.adaptations),
-        "parity": report.parity.to_dict(),
+        "parity": dict(metadata.parity),
+        "precision": {"name": metadata.precision, "report": dict(metadata.precision_report)},
     }
 
 
 def _export_text(report: ExportReport) -> str:
+    from blurvote.export.precision.report_text import cost_text
+
     metadata, defense = report.metadata, report.metadata.defense
     names = [defense.view_name(view) for view in defense.views]
     height, width = defense.crop
@@ -184,11 +191,17 @@ def _export_text(report: ExportReport) -> str:
     )
     size = metadata.frame_size
     frames = f" of {size[1]}x{size[0]} px" if size else " of any size"
-    lines = [
-        "parity on drawn frames (largest differences; views in normalised units, logits as a part "
-        "of their range)",
-        report.parity.table(),
-        "",
+    lines = []
+    if report.parity.frames:
+        lines += [
+            "parity on drawn frames (largest differences; views in normalised units, logits as a "
+            "part of their range)",
+            report.parity.table(),
+            "",
+        ]
+    if report.cost:
+        lines += [cost_text(metadata.precision, metadata.precision_report), ""]
+    lines += [
         f"wrote {report.path}: {report.size_bytes / 1e6:.2f} MB, opset {report.opset}, "
         f"{report.seconds:.1f} s",
         f"  takes    {metadata.kind}" + (frames if metadata.kind == "frames" else ""),
@@ -311,7 +324,10 @@ EXPORT = Command(
     "blurvote export mypackage.models:build -o guard.onnx --labels classes.txt\n"
     "blurvote export model.onnx -o guard.onnx --input frames --frame-size 1080x1920\n"
     "blurvote export keras.onnx -o guard.onnx --channels bgr --mean 0,0,0 --std 1,1,1 "
-    "--fit stretch",
+    "--fit stretch\n"
+    "blurvote export guard.onnx -o half.onnx --precision fp16\n"
+    "blurvote export model.onnx -o int8.onnx --precision int8 --calibrate pictures/ "
+    "--truth truth.tsv",
     configure=_configure_export,
     run=_run_export,
 )

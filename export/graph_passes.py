@@ -15,6 +15,7 @@ __all__ = [
     "add_prefix",
     "constant_value",
     "deduplicate_initializers",
+    "ensure_prefix",
     "foreign_operators",
     "inline_functions",
     "keep_reachable",
@@ -123,6 +124,29 @@ def add_prefix(model: onnx.ModelProto, prefix: str) -> onnx.ModelProto:
             node.name = f"{node.op_type}_{counts[node.op_type]}"
     prefixed: onnx.ModelProto = compose.add_prefix(model, prefix)
     return prefixed
+
+
+def ensure_prefix(model: onnx.ModelProto, prefixes: tuple[str, ...], apart: set[str]) -> None:
+    """Puts `prefixes[0]` before every name of a node or value that has none of `prefixes`.
+
+    Tools name the nodes that they add by rules of their own. Values in `apart` keep their names.
+    """
+
+    def named(name: str) -> str:
+        bare = not name or name in apart or name.startswith(prefixes)
+        return name if bare else prefixes[0] + name
+
+    for graph in _all_graphs(model.graph):
+        for tensor in graph.initializer:
+            tensor.name = named(tensor.name)
+        for number, node in enumerate(graph.node):
+            node.name = named(node.name or f"{node.op_type}_{number}")
+            for names in (node.input, node.output):
+                for position, name in enumerate(names):
+                    names[position] = named(name)
+        if graph is not model.graph:
+            for value in (*graph.input, *graph.output):
+                value.name = named(value.name)
 
 
 def rename_value(model: onnx.ModelProto, old: str, new: str) -> None:

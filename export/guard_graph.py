@@ -16,13 +16,28 @@ from blurvote.export import backbone as backbone_graph
 from blurvote.export import view_graph, vote_graph
 from blurvote.export.backbone import LOGITS, VIEWS, Backbone
 from blurvote.export.graph_builder import GraphBuilder
-from blurvote.export.graph_passes import deduplicate_initializers, rename_value
+from blurvote.export.graph_passes import (
+    deduplicate_initializers,
+    ensure_prefix,
+    foreign_operators,
+    rename_value,
+)
 from blurvote.export.onnx_models import MAX_BYTES
 from blurvote.runtime.defense import Defense
 from blurvote.runtime.errors import ExportError
 from blurvote.runtime.metadata import GuardMetadata
 
-__all__ = ["MIN_OPSET", "assemble", "backbone_of", "check", "preprocessing_model", "replace_vote"]
+__all__ = [
+    "MIN_OPSET",
+    "assemble",
+    "backbone_of",
+    "check",
+    "finish",
+    "preprocessing_model",
+    "replace_backbone",
+    "replace_vote",
+    "upgrade",
+]
 
 MIN_OPSET = 18  # of frames guards: the first where the operators of the vote have their final form
 MIN_IR = 8
@@ -107,9 +122,50 @@ def replace_vote(guard: onnx.ModelProto, metadata: GuardMetadata) -> onnx.ModelP
     return finish(changed, metadata)
 
 
+def replace_backbone(
+    guard: onnx.ModelProto, backbone: onnx.ModelProto, metadata: GuardMetadata
+) -> onnx.ModelProto:
+    """`guard` with another backbone of the same interface and opset in place of its own.
+
+    Args:
+        backbone: as `backbone_of` gives it: `views` `(B, 3, h, w)` to `logits` `(B, C)`.
+        metadata: of the new guard.
+    """
+    inner = _copy(backbone)
+    ensure_prefix(inner, (backbone_graph.PREFIX, backbone_graph.ADAPT), {VIEWS, LOGITS})
+    del inner.graph.value_info[:]
+    changed = inner if metadata.kind == "views" else _around(guard, inner)
+    # Only the domains in use: ONNX Runtime lists all that it knows.
+    used = {"", *(name.rpartition(".")[0] for name in foreign_operators(inner))}
+    opsets = [item for item in backbone.opset_import if item.domain in used]
+    del changed.opset_import[:]
+    changed.opset_import.extend(opsets)
+    changed.graph.name = "blurvote"
+    changed.ir_version = max(changed.ir_version, backbone.ir_version)
+    return finish(changed, metadata)
+
+
+def _around(guard: onnx.ModelProto, backbone: onnx.ModelProto) -> onnx.ModelProto:
+    """The views and the vote of a `frames` guard around another backbone, which is changed."""
+    outer = _copy(guard)
+    graph = outer.graph
+    _keep_parts(outer, (view_graph.PREFIX, vote_graph.PREFIX))
+    # Equal constants are stored once: the vote may read one under a name of the old backbone's.
+    own = {value.name for value in (*graph.input, *graph.output)}
+    own |= {VIEWS, ROW_LOGITS, vote_graph.THRESHOLD}
+    ensure_prefix(outer, (vote_graph.PREFIX, view_graph.PREFIX), own)
+    before = [node for node in graph.node if node.name.startswith(view_graph.PREFIX)]
+    after = [node for node in graph.node if node.name.startswith(vote_graph.PREFIX)]
+    rename_value(backbone, LOGITS, ROW_LOGITS)
+    del graph.node[:]
+    graph.node.extend([*before, *backbone.graph.node, *after])
+    graph.initializer.extend(backbone.graph.initializer)
+    return outer
+
+
 def _frames_guard(backbone: Backbone, metadata: GuardMetadata) -> onnx.ModelProto:
     defense = metadata.defense
-    guard = _upgrade(backbone.proto)
+    guard = upgrade(backbone.proto)
     rename_value(guard, LOGITS, ROW_LOGITS)
     before = GraphBuilder(view_graph.PREFIX)
     view_graph.add_views(before, "frames", defense, metadata.frame_size)
@@ -142,8 +198,12 @@ def _append_vote(guard: onnx.ModelProto, defense: Defense) -> None:
     guard.graph.initializer.extend(vote.initializers)
 
 
-def _upgrade(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy at opset 18 at least."""
+def upgrade(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of a backbone at opset 18 at least.
+
+    Raises:
+        ExportError: onnx cannot convert it.
+    """
     opset = next(item.version for item in proto.opset_import if item.domain in ("", "ai.onnx"))
     if opset >= MIN_OPSET:
         return _copy(proto)
@@ -153,7 +213,8 @@ def _upgrade(proto: onnx.ModelProto) -> onnx.ModelProto:
         reason = " ".join(str(error).split())
         raise ExportError(
             f"the model is of opset {opset} and cannot be raised to {MIN_OPSET}, which a frames "
-            f"guard needs: {reason[:200]}. Export it at opset {MIN_OPSET}, or use --input views"
+            f"guard and one of lower precision need: {reason[:200]}. Export it at opset "
+            f"{MIN_OPSET}, or as a views guard of fp32"
         ) from error
     del upgraded.graph.value_info[:]
     for number, node in enumerate(upgraded.graph.node):

@@ -37,7 +37,10 @@ def load_onnx(path: Path) -> Classifier:
     proto = _parse(path, data)
     entries = {entry.key: entry.value for entry in proto.metadata_props}
     if "blurvote.defense" in entries:
-        raise ExportError(f"{path} is a guard already; export from the model it was made of")
+        raise ExportError(
+            f"{path} is a guard already; export from the model it was made of, or convert the "
+            "guard with --precision"
+        )
     _load_weights(proto, path)
     return Classifier(
         proto=proto,

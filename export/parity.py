@@ -10,6 +10,7 @@ Three ways from frame to logits are compared on frames drawn for the purpose:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -106,6 +107,12 @@ class ParityReport:
             "labels_differing": sum(frame.differing for frame in self.frames),
             "frames": [asdict(frame) for frame in self.frames],
         }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ParityReport:
+        """The report that `to_dict` described; one without frames where a guard holds none."""
+        frames = tuple(FrameParity(**frame) for frame in values.get("frames", ()))
+        return cls(frames, float(values.get("logit_tolerance", 0)))
 
     def table(self) -> str:
         """The report for people: a line per frame."""

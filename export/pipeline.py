@@ -14,13 +14,18 @@ from blurvote.export.backbone import Backbone, normalise
 from blurvote.export.classifier import Classifier, ModelOptions
 from blurvote.export.guard_graph import assemble, finish
 from blurvote.export.models import resolve
+from blurvote.export.onnx_models import load_proto
 from blurvote.export.parity import ParityReport, check_parity
-from blurvote.export.writer import check_target, write_guard
+from blurvote.export.precision.convert import convert
+from blurvote.export.precision.cost import Cost
+from blurvote.export.precision.options import PrecisionOptions
+from blurvote.export.writer import check_target, is_guard, write_guard
 from blurvote.runtime.defense import Defense
 from blurvote.runtime.errors import ExportError
 from blurvote.runtime.metadata import GuardMetadata
 
 if TYPE_CHECKING:
+    import onnx
     import torch
 
 __all__ = ["ExportReport", "export_guard"]
@@ -37,8 +42,9 @@ class ExportReport:
         opset: of the guard's operators.
         classes: number of classes.
         metadata: what the guard says about itself.
-        parity: the comparison that it passed.
+        parity: the comparison that it passed, in fp32.
         adaptations: what was changed to make the model a backbone, in sentences.
+        cost: what a precision below fp32 costs; None for fp32.
     """
 
     path: Path
@@ -49,6 +55,7 @@ class ExportReport:
     metadata: GuardMetadata
     parity: ParityReport
     adaptations: tuple[str, ...]
+    cost: Cost | None = None
 
 
 def export_guard(
@@ -59,6 +66,7 @@ def export_guard(
     frame_size: tuple[int, int] | Literal["dynamic"] | None = None,
     options: ModelOptions | None = None,
     defense: Defense | Mapping[str, Any] | None = None,
+    precision: PrecisionOptions | None = None,
     overwrite: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> ExportReport:
@@ -66,7 +74,8 @@ def export_guard(
 
     Args:
         model: `torchvision:NAME`, `package.module:factory`, the path of an ONNX file, or a
-            `torch.nn.Module`, whose attribute `classes` may name its classes.
+            `torch.nn.Module`, whose attribute `classes` may name its classes. With `precision`
+            also the path of an fp32 guard, which keeps its kind and its defence.
         output: the guard to write. A guard that is there is replaced.
         kind: `"views"` takes views that blurvote builds; `"frames"` takes uint8 frames and needs
             nothing but an ONNX runtime.
@@ -74,12 +83,15 @@ def export_guard(
         options: what the model itself does not say.
         defense: fields of `Defense` that replace what the model says (`mean` and `std` in the
             model's channel order), or a whole `Defense` (in R, G, B), which replaces all of it.
+        precision: what to convert the backbone to, once the fp32 guard has passed the comparison;
+            None leaves it in fp32.
         overwrite: replace a file at `output` that is not a guard.
         progress: called with a line of text before each step.
 
     Raises:
         ExportError: the model cannot be turned into a guard, or the file cannot be written.
         ParityError: the guard would not compute what its model computes; nothing is written.
+        PrecisionError: the lower precision would lose too much; nothing is written.
         DefenseError: the defence is impossible, or cannot serve frames of `frame_size`.
         ProviderError: onnxruntime is not installed.
     """
@@ -89,8 +101,57 @@ def export_guard(
     path = Path(output)
     size = _frame_size(kind, frame_size)
     check_target(path, overwrite)
-    wanted = _wanted_crop(defense)
+    if precision and isinstance(model, (str, Path)) and is_guard(Path(model)):
+        if kind != "views" or frame_size or defense or options != ModelOptions():
+            raise ExportError(
+                f"{model} is a guard already, and keeps its kind, its defence and its labels: only "
+                "--precision and what belongs to it can be chosen for it"
+            )
+        say(f"loading {model}")
+        made = _opened(Path(model))
+    else:
+        made = _assembled(model, kind, size, options, defense, say)
+    guard, metadata, cost = made.guard, made.metadata, None
+    if precision:
+        converted = convert(guard, metadata, precision, say)
+        guard, metadata, cost = converted.guard, converted.metadata, converted.cost
+    say(f"writing {path}")
+    size_bytes = write_guard(guard, path)
+    opset = next(item.version for item in guard.opset_import if item.domain in ("", "ai.onnx"))
+    return ExportReport(
+        path,
+        size_bytes,
+        time.perf_counter() - started,
+        opset,
+        made.classes,
+        metadata,
+        made.parity,
+        made.adaptations,
+        cost,
+    )
 
+
+@dataclass(frozen=True)
+class _Made:
+    """An fp32 guard in memory."""
+
+    guard: onnx.ModelProto
+    metadata: GuardMetadata
+    classes: int
+    parity: ParityReport
+    adaptations: tuple[str, ...]
+
+
+def _assembled(
+    model: str | Path | torch.nn.Module,
+    kind: Literal["views", "frames"],
+    size: tuple[int, int] | None,
+    options: ModelOptions,
+    defense: Defense | Mapping[str, Any] | None,
+    say: Callable[[str], None],
+) -> _Made:
+    """The guard of a classifier, compared with it."""
+    wanted = _wanted_crop(defense)
     say(f"loading {model if isinstance(model, (str, Path)) else type(model).__qualname__}")
     classifier = resolve(model, options.weights, wanted)
     say("turning it into a backbone and trying batches of 1, 2 and 3")
@@ -108,19 +169,17 @@ def export_guard(
     parity = check_parity(backbone, guard, metadata)
     metadata = replace(metadata, parity=parity.to_dict())
     guard = finish(guard, metadata)
-    say(f"writing {path}")
-    size_bytes = write_guard(guard, path)
-    opset = next(item.version for item in guard.opset_import if item.domain in ("", "ai.onnx"))
-    return ExportReport(
-        path,
-        size_bytes,
-        time.perf_counter() - started,
-        opset,
-        backbone.classes,
-        metadata,
-        parity,
-        backbone.adaptations,
-    )
+    return _Made(guard, metadata, backbone.classes, parity, backbone.adaptations)
+
+
+def _opened(path: Path) -> _Made:
+    """A guard that is there; it passed its comparison when it was written."""
+    guard = load_proto(path)
+    entries = {entry.key: entry.value for entry in guard.metadata_props}
+    metadata = GuardMetadata.from_map(entries, str(path))
+    classes = guard.graph.output[0].type.tensor_type.shape.dim[-1].dim_value
+    adaptations = tuple(map(str, metadata.provenance.get("adaptations", ())))
+    return _Made(guard, metadata, classes, ParityReport.from_dict(metadata.parity), adaptations)
 
 
 def _frame_size(

@@ -11,6 +11,7 @@ from blurvote.export.graph_builder import GraphBuilder
 from blurvote.export.graph_passes import (
     add_prefix,
     deduplicate_initializers,
+    ensure_prefix,
     keep_reachable,
     make_batch_dynamic,
     strip_notes,
@@ -134,3 +135,28 @@ def test_the_builder_stores_equal_constants_once() -> None:
     assert [node.name for node in graph.nodes] == ["p/bent", "p/last"]
     with pytest.raises(AssertionError, match="two steps are called p/bent"):
         graph.op("Relu", ["x"], "bent")
+
+
+def test_only_names_without_a_prefix_get_one() -> None:
+    branch = helper.make_graph(
+        [helper.make_node("Add", ["b/p", "a"], ["inner"])],
+        "branch",
+        [],
+        [helper.make_tensor_value_info("inner", TensorProto.FLOAT, None)],
+    )
+    model = model_of(
+        [
+            helper.make_node("Add", ["x", "a"], ["b/p"], name="adapt/first"),
+            helper.make_node("If", ["flag", ""], ["y"], then_branch=branch, else_branch=branch),
+        ],
+        {"a": np.ones(4, np.float32), "flag": np.array(True)},
+    )
+    ensure_prefix(model, ("b/", "adapt/"), {"x", "y"})
+    first, second = model.graph.node
+    assert (first.name, second.name) == ("adapt/first", "b/If_1")
+    assert (list(first.input), list(first.output)) == (["x", "b/a"], ["b/p"])
+    assert (list(second.input), list(second.output)) == (["b/flag", ""], ["y"])
+    assert [tensor.name for tensor in model.graph.initializer] == ["b/a", "b/flag"]
+    for attribute in second.attribute:
+        assert list(attribute.g.node[0].input) == ["b/p", "b/a"]
+        assert attribute.g.node[0].output[0] == attribute.g.output[0].name == "b/inner"

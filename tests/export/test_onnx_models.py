@@ -131,7 +131,11 @@ REFUSED: list[tuple[Callable[[Path], None], str]] = [
         "package.module:factory",
     ),
     (huge, "{path} has 2.1 GB; an ONNX file of more than 2 GB is not supported"),
-    (guarded, "{path} is a guard already; export from the model it was made of"),
+    (
+        guarded,
+        "{path} is a guard already; export from the model it was made of, or convert the guard "
+        "with --precision",
+    ),
     (
         outside,
         "{path} keeps its weights in other files, and {folder}/model.bin is missing: put it "
