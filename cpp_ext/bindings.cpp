@@ -57,19 +57,10 @@ blurvote::FrameSpan whole_span(const Frame& frame, const std::string& colour) {
         if (frame.stride(1) != format.bytes) throw std::invalid_argument("pixels are not packed");
         const int rows = static_cast<int>(frame.shape(0)), width = static_cast<int>(frame.shape(1));
         if (format.colour != blurvote::Colour::nv12) return {frame.data(), rows, width, frame.stride(0), format.colour};
-        if (rows % 3 != 0 || width % 2 != 0) throw std::invalid_argument("nv12 has even sides");
+        if (rows % 3 != 0) throw std::invalid_argument("the frame has the wrong shape");
         return blurvote::nv12_span(frame.data(), rows / 3 * 2, width, frame.stride(0));
     }
     throw std::invalid_argument("no such colour");
-}
-
-blurvote::FrameSpan part_of(const Frame& frame, const std::string& colour, const Window& window) {
-    const blurvote::FrameSpan whole = whole_span(frame, colour);
-    const auto [top, left, height, width] = window;
-    if (top < 0 || left < 0 || height < 1 || width < 1 || height > whole.height - top || width > whole.width - left) {
-        throw std::invalid_argument("the window reaches beyond the frame");
-    }
-    return blurvote::cut(whole, top, left, height, width);
 }
 
 class ViewBuilder {
@@ -80,13 +71,12 @@ class ViewBuilder {
     void build(const Frame& frame, const Views& out, int first, int last, const std::string& colour,
                const Window& window, bool bt709, bool full) {
         const blurvote::Geometry& g = builder_.spec().geometry;
-        const int views = static_cast<int>(g.passes.size());
-        if (first < 0 || first >= last || last > views) throw std::invalid_argument("no such views");
         if (out.shape(0) != static_cast<std::size_t>(last - first) || out.shape(1) != 3 ||
             out.shape(2) != static_cast<std::size_t>(g.crop_h) || out.shape(3) != static_cast<std::size_t>(g.crop_w)) {
             throw std::invalid_argument("the output has the wrong shape");
         }
-        blurvote::FrameSpan span = part_of(frame, colour, window);
+        const auto [top, left, height, width] = window;
+        blurvote::FrameSpan span = blurvote::cut(whole_span(frame, colour), top, left, height, width);
         span.matrix = bt709 ? blurvote::Matrix::bt709 : blurvote::Matrix::bt601;
         span.range = full ? blurvote::Range::full : blurvote::Range::limited;
         nb::gil_scoped_release release;

@@ -114,13 +114,7 @@ def check_frame(frame: Frame) -> None:
         if value not in known:
             raise FrameError(f"{name} is {value!r}; expected {known[0]!r} or {known[1]!r}")
     if frame.window is not None:
-        x0, y0, x1, y1 = frame.window
-        height, width = _size(frame.pixels, frame.colour)
-        if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
-            raise FrameError(
-                f"the window is {frame.window}; expected x0, y0, x1, y1 with "
-                f"0 <= x0 < x1 <= {width} and 0 <= y0 < y1 <= {height}"
-            )
+        _check_window(frame.window, *_size(frame.pixels, frame.colour))
 
 
 def check_colour(colour: str) -> None:
@@ -157,6 +151,23 @@ def check_pixels(pixels: Any, colour: Colour = "rgb") -> None:
         raise FrameError(
             f"the rows of nv12 overlap or run backwards (strides {pixels.strides}), but its U and "
             "V follow its luma; copy with numpy.ascontiguousarray(frame)"
+        )
+
+
+def _check_window(window: Any, height: int, width: int) -> None:
+    # Python's integers alone: sums of a detector's numpy.uint8 would wrap around.
+    if not (
+        isinstance(window, tuple) and len(window) == 4 and all(isinstance(at, int) for at in window)
+    ):
+        raise FrameError(
+            f"the window is {window!r}; expected a tuple of four integers x0, y0, x1, y1. "
+            "tuple(map(int, window)) makes one of an array"
+        )
+    x0, y0, x1, y1 = window
+    if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
+        raise FrameError(
+            f"the window is {window}; expected x0, y0, x1, y1 with "
+            f"0 <= x0 < x1 <= {width} and 0 <= y0 < y1 <= {height}"
         )
 
 

@@ -1,8 +1,20 @@
 #include "blurvote/frame_span.h"
 
+#include <stdexcept>
+#include <string>
+
 namespace blurvote {
 
 FrameSpan cut(const FrameSpan& frame, int top, int left, int height, int width) {
+    if (top < 0 || left < 0 || height < 1 || width < 1 || height > frame.height - top || width > frame.width - left) {
+        throw std::invalid_argument("the part of " + std::to_string(height) + " x " + std::to_string(width) +
+                                    " pixels from (" + std::to_string(top) + ", " + std::to_string(left) +
+                                    ") on is empty or reaches beyond the frame of " + std::to_string(frame.height) +
+                                    " x " + std::to_string(frame.width));
+    }
+    if (frame.colour == Colour::nv12 && frame.chroma == nullptr) {
+        throw std::invalid_argument("an nv12 frame has no chroma plane");
+    }
     FrameSpan part = frame;
     part.height = height;
     part.width = width;
@@ -27,6 +39,11 @@ FrameSpan cut(const FrameSpan& frame, int top, int left, int height, int width) 
 }
 
 FrameSpan nv12_span(const std::uint8_t* data, int height, int width, std::ptrdiff_t row_stride) {
+    if (height % 2 != 0 || width % 2 != 0 || row_stride < width) {
+        throw std::invalid_argument("a buffer of nv12 has even sides and rows of at least its width, not " +
+                                    std::to_string(height) + " x " + std::to_string(width) + " pixels in rows of " +
+                                    std::to_string(row_stride) + " bytes");
+    }
     FrameSpan frame{data, height, width, row_stride, Colour::nv12};
     frame.chroma = data + height * row_stride;
     frame.chroma_stride = row_stride;

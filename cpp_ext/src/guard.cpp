@@ -140,7 +140,6 @@ struct Guard::State {
 
 Guard::Guard(const Defense& defense, Session& session, Plan plan, int threads) {
     check_decision(defense);
-    if (threads < 1) throw std::invalid_argument("threads is " + std::to_string(threads) + "; expected 1 or more");
     const int views = views_of(defense);
     if (plan == Plan::cascade && (defense.decision == Decision::mean || views < 3)) {
         throw std::invalid_argument(views < 3 ? "with fewer than three views none can be left out; use Plan::batched"
@@ -157,11 +156,6 @@ Guard::Guard(Guard&&) noexcept = default;
 Guard& Guard::operator=(Guard&&) noexcept = default;
 
 Verdict Guard::classify(const FrameSpan& frame) {
-    if (frame.data == nullptr || frame.height < 1 || frame.width < 1) {
-        const std::string fault = frame.data == nullptr ? "without data" : "empty";
-        throw std::invalid_argument("the frame is " + fault + ", " + std::to_string(frame.height) + " x " +
-                                    std::to_string(frame.width) + " pixels");
-    }
     State& s = *state_;
     const int first = s.defense.first_view(), views = views_of(s.defense);
     const std::size_t classes = s.classes;

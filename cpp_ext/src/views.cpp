@@ -1,5 +1,7 @@
 #include "blurvote/views.h"
 
+#include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <functional>
 #include <list>
@@ -16,6 +18,28 @@ namespace {
 
 constexpr std::size_t kPlansKept = 64;
 constexpr std::size_t kAlignment = 64;
+constexpr int kMaxSide = 32768;  // pixels; beyond it a frame is taken for a mistake
+
+void expect(bool fits, const std::string& fault) {
+    if (!fits) throw std::invalid_argument(fault);
+}
+
+std::string by(int height, int width) { return std::to_string(height) + " x " + std::to_string(width) + " pixels"; }
+
+const Geometry& checked(const Geometry& g) {
+    const bool falls = std::adjacent_find(g.passes.begin(), g.passes.end(), std::greater_equal<>()) != g.passes.end();
+    expect(!g.passes.empty() && g.passes.front() >= 0 && !falls, "passes are one or more, from 0 on and rising");
+    expect(g.kernel_size > 0 && g.kernel_size % 2 == 1, "kernel_size is odd, not " + std::to_string(g.kernel_size));
+    expect(g.sigma > 0 && std::isfinite(g.sigma), "sigma is above 0, not " + std::to_string(g.sigma));
+    expect(g.crop_h > 0 && g.crop_w > 0, "the crop is empty, " + by(g.crop_h, g.crop_w));
+    expect(g.fit == Fit::stretch || g.resize > 0, "resize is above 0, not " + std::to_string(g.resize));
+    return g;
+}
+
+int checked_threads(int threads) {
+    expect(threads >= 1, "threads is " + std::to_string(threads) + "; expected 1 or more");
+    return threads;
+}
 
 const Kernel& kernel_of(Isa isa) {
     switch (isa) {
@@ -105,7 +129,9 @@ Subsampling subsampling(const FrameSpan& frame) {
 }
 
 ViewPlan plan_views(const ViewSpec& spec, int height, int width, const Subsampling& chroma) {
-    const Geometry& g = spec.geometry;
+    const Geometry& g = checked(spec.geometry);
+    const bool fits = height >= 1 && width >= 1 && height <= kMaxSide && width <= kMaxSide;
+    expect(fits, "the frame has " + by(height, width) + "; expected sides of 1 to " + std::to_string(kMaxSide));
     const Size size = resized_size(g, height, width);
     ViewPlan plan{height, width, chroma, plan_axis(g, height, size.height, g.crop_h),
                   plan_axis(g, width, size.width, g.crop_w), {}, {}};
@@ -147,7 +173,9 @@ const char* isa_name(Isa isa) {
 
 struct ViewBuilder::State {
     State(const ViewSpec& spec, int threads, Isa isa)
-        : spec(spec), isa(isa), kernel(kernel_of(isa)), pool(threads), scratch(threads) {}
+        : spec(spec), isa(isa), kernel(kernel_of(isa)), pool(checked_threads(threads)), scratch(threads) {
+        checked(spec.geometry);
+    }
 
     ViewSpec spec;
     Isa isa;
@@ -182,9 +210,19 @@ std::shared_ptr<const ViewPlan> ViewBuilder::plan(int height, int width, const S
 }
 
 void ViewBuilder::build(const FrameSpan& frame, int first_view, int last_view, float* out) {
+    const int views = static_cast<int>(state_->spec.geometry.passes.size());
+    // Not by expect(), whose messages would allocate for every frame.
+    if (frame.data == nullptr) {
+        throw std::invalid_argument("the frame is without data, " + by(frame.height, frame.width));
+    }
     if (frame.colour == Colour::nv12 && frame.chroma == nullptr) {
         throw std::invalid_argument("an nv12 frame has no chroma plane");
     }
+    if (first_view < 0 || first_view >= last_view || last_view > views) {
+        throw std::invalid_argument("views " + std::to_string(first_view) + " to " + std::to_string(last_view) +
+                                    " are no part of " + std::to_string(views));
+    }
+    if (out == nullptr) throw std::invalid_argument("there is no memory to write the views to");
     const std::shared_ptr<const ViewPlan> plan = this->plan(frame.height, frame.width, subsampling(frame));
     State& s = *state_;
     KernelJob job = kernel_job(frame, *plan, s.spec);

@@ -184,15 +184,58 @@ void one_buffer_of_nv12() {
     const std::vector<std::uint8_t> bytes(1920 * 1080 * 3 / 2);
     const FrameSpan frame = nv12_span(bytes.data(), 1080, 1920, 1920);
     CHECK(frame.chroma == bytes.data() + 1920 * 1080 && frame.chroma_stride == 1920 && frame.colour == Colour::nv12);
+}
+
+template <typename Call>
+bool refused(const Call& call) {
+    try {
+        call();
+    } catch (const std::invalid_argument&) {
+        return true;
+    }
+    return false;
+}
+
+void mistakes_of_the_host_are_refused() {
+    const std::vector<std::uint8_t> bytes(96 * 128 * 3 / 2);
+    const FrameSpan frame = nv12_span(bytes.data(), 96, 128, 128);
+    std::vector<float> out(3 * 3 * 224 * 224);
+    ViewBuilder builder({}, 1, Isa::scalar);
+    const auto fails = [&](const FrameSpan& span, int first, int last) {
+        return refused([&] { builder.build(span, first, last, out.data()); });
+    };
+    CHECK(!fails(frame, 0, 3));
     FrameSpan without = frame;
     without.chroma = nullptr;
-    bool refused = false;
-    try {
-        build({}, without, Isa::scalar, 1, 0, 1);
-    } catch (const std::invalid_argument&) {
-        refused = true;
+    CHECK(fails(without, 0, 1) && refused([&] { cut(without, 2, 2, 40, 40); }));
+    without = frame;
+    without.data = nullptr;
+    CHECK(fails(without, 0, 1));
+    for (const int side : {0, -1, 32769}) {
+        FrameSpan wrong = frame;
+        wrong.height = side;
+        CHECK(fails(wrong, 0, 1) && refused([&] { builder.plan(96, side); }));
     }
-    CHECK(refused);
+    CHECK(fails(frame, -1, 1) && fails(frame, 1, 1) && fails(frame, 2, 4));
+    CHECK(refused([&] { builder.build(frame, 0, 1, nullptr); }));
+
+    for (const int threads : {0, -1}) CHECK(refused([&] { ViewBuilder({}, threads, Isa::scalar); }));
+    const auto unfit = [](void (*change)(Geometry&)) {
+        ViewSpec spec;
+        change(spec.geometry);
+        return refused([&] { ViewBuilder(spec, 1, Isa::scalar); }) && refused([&] { plan_views(spec, 96, 128); });
+    };
+    CHECK(unfit([](Geometry& g) { g.passes.clear(); }) && unfit([](Geometry& g) { g.passes = {-1, 0}; }));
+    CHECK(unfit([](Geometry& g) { g.passes = {1, 1}; }) && unfit([](Geometry& g) { g.kernel_size = 4; }));
+    CHECK(unfit([](Geometry& g) { g.kernel_size = -1; }) && unfit([](Geometry& g) { g.sigma = 0; }));
+    CHECK(unfit([](Geometry& g) { g.crop_w = 0; }) && unfit([](Geometry& g) { g.resize = 0; }));
+
+    const int parts[][4] = {{-1, 0, 4, 4}, {0, -1, 4, 4}, {0, 0, 0, 4}, {0, 0, 4, 0}, {93, 0, 4, 4}, {0, 125, 4, 4}};
+    for (const auto& part : parts) CHECK(refused([&] { cut(frame, part[0], part[1], part[2], part[3]); }));
+    CHECK(!refused([&] { cut(frame, 92, 124, 4, 4); }));
+    CHECK(refused([&] { nv12_span(bytes.data(), 95, 128, 128); }));
+    CHECK(refused([&] { nv12_span(bytes.data(), 96, 127, 128); }));
+    CHECK(refused([&] { nv12_span(bytes.data(), 96, 128, -128); }));
 }
 
 }  // namespace
@@ -201,5 +244,6 @@ int main() {
     every_instruction_set_matches_the_rgb_path();
     every_part_is_cut_as_if_it_were_copied();
     one_buffer_of_nv12();
+    mistakes_of_the_host_are_refused();
     std::puts("all format tests passed");
 }

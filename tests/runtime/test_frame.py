@@ -105,6 +105,16 @@ MISFITS: dict[str, tuple[Frame, list[str]]] = {
         Frame(PACKED, window=(0, 0, 9, 6)),
         ["is (0, 0, 9, 6)", "x1 <= 8", "y1 <= 6"],
     ),
+    "window of floats": (Frame(PACKED, window=(0.0, 0, 4, 4)), ["(0.0, 0, 4, 4)", "four integers"]),  # type: ignore[arg-type]
+    "window of three": (Frame(PACKED, window=(0, 0, 4)), ["is (0, 0, 4)", "x0, y0, x1, y1"]),  # type: ignore[arg-type]
+    "window of an array": (
+        Frame(PACKED, window=np.array([0, 0, 4, 4])),  # type: ignore[arg-type]
+        ["array([0, 0, 4, 4])", "tuple(map(int, window))"],
+    ),
+    "window of bytes": (
+        Frame(PACKED, window=tuple(np.array([0, 0, 4, 4], np.uint8))),
+        ["four integers"],
+    ),
     "empty window": (Frame(PACKED, window=(2, 2, 2, 4)), ["0 <= x0 < x1"]),
     "nv12 beyond": (Frame(np.zeros((6, 8), np.uint8), "nv12", window=(0, 0, 8, 6)), ["y1 <= 4"]),
 }

@@ -36,10 +36,12 @@ struct FrameSpan {
     bool odd_top = false, odd_left = false;
 };
 
-// The part of a frame whose first pixel is (top, left). Shares its memory; the caller keeps it inside.
+// The part of a frame whose first pixel is (top, left). Shares its memory. Throws
+// std::invalid_argument for a part that is empty or reaches beyond the frame, or nv12 without chroma.
 FrameSpan cut(const FrameSpan& frame, int top, int left, int height, int width);
 
 // The plain buffer of an nv12 frame, whose chroma follows its luma at once, as OpenCV takes it.
+// Throws std::invalid_argument for an odd side (cut a part with one out of it) and for rows that overlap.
 FrameSpan nv12_span(const std::uint8_t* data, int height, int width, std::ptrdiff_t row_stride);
 
 // R, G, B in 0..255 are offset + weight times Y, U, V in 0..255; beyond it where the colour is.

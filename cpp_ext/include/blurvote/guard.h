@@ -67,8 +67,8 @@ class Guard {
   public:
     // threads: threads that build views, the caller's included; at least 1. The defence is copied,
     // the session must outlive the guard. Throws std::invalid_argument for a defence that cannot
-    // decide (see decide) or cannot run as a cascade (mean, or fewer than three views). The geometry
-    // is taken as parse_defense checked it.
+    // decide (see decide) or cannot run as a cascade (mean, or fewer than three views), and as
+    // ViewBuilder does.
     Guard(const Defense& defense, Session& session, Plan plan, int threads = 1);
     ~Guard();
     Guard(const Guard&) = delete;

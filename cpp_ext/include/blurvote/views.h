@@ -46,7 +46,8 @@ struct ViewPlan {
     AxisPlan rows, cols, chroma_rows, chroma_cols;
 };
 
-// Throws std::invalid_argument when the frame size cannot be served (see plan_axis).
+// Throws std::invalid_argument when the frame size cannot be served: sides that are not 1 to 32768
+// pixels, or what plan_axis refuses.
 ViewPlan plan_views(const ViewSpec& spec, int height, int width, const Subsampling& chroma = {});
 
 // The instruction sets this machine can run, best first; ends with vector128 and scalar.
@@ -59,6 +60,8 @@ const char* isa_name(Isa isa);
 class ViewBuilder {
   public:
     // threads: number of threads that share one frame's work, the caller's included; at least 1.
+    // Throws std::invalid_argument for fewer, for an instruction set that is not built, and for a
+    // geometry that makes no views.
     ViewBuilder(const ViewSpec& spec, int threads, Isa isa);
     ~ViewBuilder();
     ViewBuilder(const ViewBuilder&) = delete;
@@ -69,7 +72,8 @@ class ViewBuilder {
 
     // Writes views first_view .. last_view - 1 to `out`, float32 (last_view - first_view, 3,
     // crop_h, crop_w), C-contiguous, channels in R, G, B order whatever the frame's order is.
-    // Throws std::invalid_argument for a frame size that cannot be served, or nv12 without chroma.
+    // Throws std::invalid_argument for a frame without data (nv12: or chroma) or of a size that cannot
+    // be served, and for views that the geometry has not.
     void build(const FrameSpan& frame, int first_view, int last_view, float* out);
 
     const ViewSpec& spec() const;
