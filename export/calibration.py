@@ -100,12 +100,14 @@ def calibrate(
 
     Raises:
         GuardError: `guard` is not a guard.
-        ExportError: too few pictures, an impossible coverage, labels that do not fit, a guard that
-            cannot decide by `mean`, or a file that cannot be written.
+        ExportError: too few pictures, an impossible coverage or seed, labels that do not fit, a
+            guard that cannot decide by `mean`, or a file that cannot be written.
     """
     say = progress or (lambda line: None)
     if not 0 < coverage <= 1:
         raise ExportError(f"coverage is {coverage!r}; expected a number above 0 and at most 1")
+    if seed < 0:
+        raise ExportError(f"seed is {seed!r}; expected an integer of at least 0")
     source, target = Path(guard), Path(output or guard)
     proto, metadata = _open(source)
     _check_views(source, metadata)

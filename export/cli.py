@@ -194,8 +194,8 @@ def _export_text(report: ExportReport) -> str:
     lines = []
     if report.parity.frames:
         lines += [
-            "parity on drawn frames (largest differences; views in normalised units, logits as a "
-            "part of their range)",
+            f"parity {'of the fp32 guard ' if report.cost else ''}on drawn frames (largest "
+            "differences; views in normalised units, logits as a part of their range)",
             report.parity.table(),
             "",
         ]
@@ -317,7 +317,8 @@ EXPORT = Command(
     name="export",
     help="turn a classifier into a guard",
     description="Turns a classifier into a guard: one ONNX file with the classifier, its defence "
-    "and its labels.\nNothing is written unless the guard computes what the model computes.",
+    "and its labels.\nNothing is written unless the guard computes what the model computes. With "
+    "--precision\nthat holds for the fp32 guard, and at most --max-loss may be lost from there.",
     examples="blurvote export model.onnx -o guard.onnx\n"
     "blurvote export torchvision:resnet50 -o guard.onnx\n"
     "blurvote export torchvision:resnet50 --weights resnet50.pth -o guard.onnx\n"

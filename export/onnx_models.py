@@ -51,12 +51,15 @@ def load_onnx(path: Path) -> Classifier:
 
 
 def load_proto(path: Path) -> onnx.ModelProto:
-    """The ONNX model in a file, weights in other files not included.
+    """The ONNX model in a file, with its weights where they lie in other files.
 
     Raises:
-        ExportError: the file cannot be read, or is not ONNX.
+        ExportError: the file or one of its weights cannot be read, it is not ONNX, or is larger
+            than one ONNX file can be.
     """
-    return _parse(path, _read(path))
+    proto = _parse(path, _read(path))
+    _load_weights(proto, path)
+    return proto
 
 
 def read_labels(path: Path) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from blurvote.export.precision.cost import Cost
 from blurvote.export.precision.options import PrecisionOptions
 from blurvote.export.writer import check_target, is_guard, write_guard
 from blurvote.runtime.defense import Defense
-from blurvote.runtime.errors import ExportError
+from blurvote.runtime.errors import ExportError, GuardError
 from blurvote.runtime.metadata import GuardMetadata
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ def export_guard(
         ExportError: the model cannot be turned into a guard, or the file cannot be written.
         ParityError: the guard would not compute what its model computes; nothing is written.
         PrecisionError: the lower precision would lose too much; nothing is written.
+        GuardError: `model` is a guard whose metadata is broken.
         DefenseError: the defence is impossible, or cannot serve frames of `frame_size`.
         ProviderError: onnxruntime is not installed.
     """
@@ -179,7 +180,13 @@ def _opened(path: Path) -> _Made:
     metadata = GuardMetadata.from_map(entries, str(path))
     classes = guard.graph.output[0].type.tensor_type.shape.dim[-1].dim_value
     adaptations = tuple(map(str, metadata.provenance.get("adaptations", ())))
-    return _Made(guard, metadata, classes, ParityReport.from_dict(metadata.parity), adaptations)
+    try:
+        parity = ParityReport.from_dict(metadata.parity)
+    except (TypeError, ValueError) as error:
+        raise GuardError(
+            f"{path} has a broken parity report in its guard metadata ({error}); export it again"
+        ) from error
+    return _Made(guard, metadata, classes, parity, adaptations)
 
 
 def _frame_size(

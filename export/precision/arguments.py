@@ -30,7 +30,8 @@ def configure_precision(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="IMAGES",
         help="a folder of pictures like those to come: int8 takes its ranges from a quarter of "
-        "them, makes its choices on another, and the rest report the cost",
+        "them (64 at most), makes its choices on another, and the rest report the cost; fp16 "
+        "checks up to 16 of them for its range",
     )
     add(
         "--truth",
@@ -59,7 +60,8 @@ def configure_precision(parser: argparse.ArgumentParser) -> None:
         "--max-loss",
         type=float,
         metavar="POINTS",
-        help="of clean accuracy (without --truth: of contradicted verdicts) that may be lost "
+        help="of clean accuracy (without --truth: of clean verdicts, contradicted or newly "
+        "rejected; without IMAGES: of labels of drawn frames) that may be lost "
         "(default: 3); beyond it nothing is written",
     )
     add("--seed", type=int, help="of the pictures' parts and of the noise (default: 0)")

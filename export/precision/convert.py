@@ -12,6 +12,7 @@ import onnx
 from numpy.typing import NDArray
 
 from blurvote.export.backbone import LOGITS
+from blurvote.export.calibration_images import Picture
 from blurvote.export.guard_graph import backbone_of, replace_backbone
 from blurvote.export.ort_session import Session
 from blurvote.export.parity_frames import draw_frames
@@ -71,15 +72,22 @@ def convert(
     samples: Samples | None = None
     if options.images is not None:
         samples = Samples(options.images, options.truth, metadata.defense, options.seed, say)
+        _check_truth(samples.pictures, backbone, options)
+    parts = split(samples.pictures if samples else (), options.seed)
     if options.name == "int8":
         assert samples is not None  # the options say so
-        parts = split(samples.pictures, options.seed)
         low, settings = _int8(backbone, folded, samples, parts, options, say)
     else:
-        parts = Parts((), (), tuple(samples.pictures) if samples else ())
-        checked = samples.views(parts.report[:CHECKED], 0.0) if samples else ()
+        checking = parts.calibrate[:CHECKED]
+        parts = Parts(checking, (), (*parts.calibrate[CHECKED:], *parts.choose, *parts.report))
+        checked = samples.views(checking, 0.0) if samples else ()
         low, in_float = to_half(folded, itertools.chain(drawn, checked), say)
         settings = {"kept_in_fp32": list(in_float)}
+    if options.truth and all(picture.truth is None for picture in parts.report):
+        raise ExportError(
+            f"{options.truth} names the class of none of the {len(parts.report)} pictures that are "
+            "to report the accuracy; name more, or leave --truth out"
+        )
     _check_finite(low, drawn, options.name)
     lowered = replace(metadata, precision=options.name)
     sizes = (guard.ByteSize(), replace_backbone(guard, low, lowered).ByteSize())
@@ -90,6 +98,7 @@ def convert(
     report = {
         **settings,
         "seed": options.seed,
+        "decision": metadata.defense.decision,
         "pictures": {name: len(part) for name, part in asdict(parts).items()},
         "skipped": len(samples.skipped) if samples else 0,
         **asdict(cost),
@@ -126,6 +135,19 @@ def _drawn_views(metadata: GuardMetadata) -> list[Views]:
     ]
 
 
+def _check_truth(
+    pictures: Sequence[Picture], backbone: onnx.ModelProto, options: PrecisionOptions
+) -> None:
+    """Refuses class indices that the model has not, which would count as wrong for ever."""
+    classes = backbone.graph.output[0].type.tensor_type.shape.dim[1].dim_value
+    for picture in pictures:
+        if picture.truth is not None and picture.truth >= classes:
+            raise ExportError(
+                f"{options.truth} says that {picture.path.name} is of class {picture.truth}, but "
+                f"the model's {classes} classes are 0 to {classes - 1}"
+            )
+
+
 def _check_finite(low: onnx.ModelProto, drawn: Sequence[Views], name: str) -> None:
     session = Session(low, f"the {name} backbone")
     if not all(np.isfinite(session.run(views, LOGITS)[0]).all() for views in drawn):
@@ -141,11 +163,17 @@ def _check_loss(cost: Cost, options: PrecisionOptions) -> None:
     if not cost.noise:
         what = "points of agreement with fp32 on drawn frames"
     elif cost.noise[0].first_view_gap is None:
-        what = "points of clean verdicts, which contradict fp32's"
+        what = "points of clean verdicts, which contradict fp32's or are rejected more often"
     else:
         what = "points of clean accuracy"
+    if options.name == "int8":
+        advice = "Calibrate on more pictures like those to come"
+    elif not cost.noise:
+        advice = "Measure it on pictures like those to come (--calibrate IMAGES)"
+    else:
+        advice = "Use --precision fp32"
     raise PrecisionError(
         f"{options.name} would lose {cost.loss:.1f} {what} (at most {options.max_loss:g}), so "
-        "nothing was written. Calibrate on more pictures like those to come, or accept the loss "
-        f"with --max-loss {np.ceil(cost.loss):g}"
+        f"nothing was written. {advice}, or accept the loss with --max-loss "
+        f"{np.ceil(cost.loss):g}"
     )

@@ -66,16 +66,17 @@ class Cost:
 
     @property
     def loss(self) -> float:
-        """Percentage points of clean accuracy lost; without truth, of contradicted verdicts.
+        """Percentage points of clean accuracy lost.
 
-        On drawn frames, which have neither: of views whose label changes.
+        Without truth, of clean verdicts lost: those that contradict fp32's, and rejections that
+        fp32 has not. On drawn frames, which have neither: of views whose label changes.
         """
         if not self.noise:
             changed = [1 - entry.agreeing / entry.views for entry in self.agreement]
             return 100 * max(changed)
         clean = self.noise[0]
         if clean.first_view_gap is None:
-            return 100 * clean.contradicted
+            return 100 * (clean.contradicted + max(clean.rejected_gap.value, 0.0))
         return -100 * clean.first_view_gap.value
 
 
@@ -119,7 +120,7 @@ def measure_cost(
     else:
         sessions = Session(full, "the fp32 backbone"), Session(low, "the converted backbone")
         for sigma in SIGMAS:
-            answers = _answers(sessions, samples, pictures, sigma, say)
+            answers = _answers(sessions, samples, pictures, defense, sigma, say)
             truth = [picture.truth for picture in pictures]
             rows.append(noise_row(sigma, truth, *answers, seed))
             if not sigma:
@@ -138,6 +139,7 @@ def _answers(
     sessions: tuple[Session, Session],
     samples: Samples,
     pictures: Sequence[Picture],
+    defense: Defense,
     sigma: float,
     say: Callable[[str], None],
 ) -> tuple[Answers, Answers]:
@@ -147,7 +149,8 @@ def _answers(
             kept.append(session.run(views, LOGITS)[0])
         if number % 50 == 0 or number == len(pictures):
             say(f"noise {sigma:g}: {number} of {len(pictures)} pictures")
-    return Answers.of(np.stack(logits[0])), Answers.of(np.stack(logits[1]))
+    full, low = (Answers.of(np.stack(each), defense) for each in logits)
+    return full, low
 
 
 def _agreement(

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blurvote.export.precision.statistics import Gap, paired_gap
+from blurvote.runtime.decision import Ballot, decide_mean
+from blurvote.runtime.defense import Defense
 from blurvote.runtime.vote import REJECTED, majority_vote
 
 __all__ = ["SIGMAS", "Answers", "NoiseRow", "noise_row"]
@@ -28,10 +30,17 @@ class Answers:
     view_labels: NDArray[np.int64]
 
     @classmethod
-    def of(cls, logits: NDArray[np.float32]) -> Answers:
-        """The majority over `(N, V, C)` logits."""
+    def of(cls, logits: NDArray[np.float32], defense: Defense) -> Answers:
+        """What the defence decides on `(N, V, C)` logits; `mean` without a threshold takes all."""
         votes = majority_vote(logits)
-        return cls(votes.labels, votes.view_labels)
+        if defense.decision != "mean":
+            return cls(votes.labels, votes.view_labels)
+        ballots = [
+            Ballot(each, tuple(map(int, labels)), REJECTED, 0, len(labels))
+            for each, labels in zip(logits, votes.view_labels, strict=True)
+        ]
+        decided = [decide_mean(ballot, defense.threshold or 0.0).label for ballot in ballots]
+        return cls(np.array(decided, np.int64), votes.view_labels)
 
 
 @dataclass(frozen=True)

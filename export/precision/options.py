@@ -32,8 +32,8 @@ class PrecisionOptions:
             closest to fp32 on the pictures of the second part.
         seed: of the split into parts, and of the noise.
         search_s: seconds that the search for tensors to keep in float may take; 0 keeps none.
-        max_loss: percentage points of clean accuracy (without truth: of verdicts that contradict
-            fp32's) beyond which nothing is written.
+        max_loss: percentage points of clean accuracy (without truth: of clean verdicts, see
+            `Cost.loss`) beyond which nothing is written.
 
     Raises:
         ExportError: a value is impossible, or int8 has no pictures.
@@ -63,6 +63,8 @@ class PrecisionOptions:
             value = getattr(self, field)
             if not (value >= 0 and math.isfinite(value)):
                 raise ExportError(f"{field} is {value!r}; expected a number of at least 0")
+        if self.seed < 0:
+            raise ExportError(f"seed is {self.seed!r}; expected an integer of at least 0")
         if self.name == "int8" and self.images is None:
             raise ExportError(
                 "int8 needs pictures to set the ranges of activations by; name a folder of "

@@ -40,12 +40,16 @@ class Quantiser:
         folded: what `folding.fold` returns.
         activations: see `PrecisionOptions`.
 
+    Attributes:
+        symmetric: whether ranges of activations are widened to be symmetric about 0.
+
     Raises:
         ExportError: it has no convolution or matrix product with constant weights.
     """
 
     def __init__(self, folded: onnx.ModelProto, activations: Activations) -> None:
-        self._folded, self._activations = folded, activations
+        self._folded = folded
+        self.symmetric = activations == "int8"
         self._scales = weight_scales(folded)
         if not self._scales:
             raise ExportError(
@@ -86,13 +90,13 @@ class Quantiser:
                 per_channel=True,
                 reduce_range=False,
                 weight_qType=signed,
-                activation_qType=signed if self._activations == "int8" else QuantType.QUInt8,
+                activation_qType=signed if self.symmetric else QuantType.QUInt8,
                 tensors_range=TensorsData(CalibrationMethod.MinMax, data),
                 nodes_to_quantize=[],
                 nodes_to_exclude=self._excluded,
                 op_types_to_quantize=list(OP_TYPES),
                 extra_options={
-                    "ActivationSymmetric": self._activations == "int8",
+                    "ActivationSymmetric": self.symmetric,
                     "WeightSymmetric": True,
                     "OpTypesToExcludeOutputQuantization": list(OP_TYPES),
                     "QuantizeBias": False,

@@ -102,11 +102,17 @@ def collect(
     return Histograms(calibrator.collector)
 
 
-def ranges_by(method: Method, histograms: Histograms) -> Ranges:
-    """The range of each tensor; it always includes 0."""
+def ranges_by(method: Method, histograms: Histograms, symmetric: bool = False) -> Ranges:
+    """The range of each tensor; it always includes 0.
+
+    Args:
+        method: how it is found.
+        histograms: of the tensors.
+        symmetric: whether the quantiser will widen ranges to be symmetric about 0.
+    """
     if method == "mse":
         return {
-            name: _least_error(counts, edges, low, high)
+            name: _least_error(counts, edges, low, high, symmetric)
             for name, counts, edges, low, high in histograms.items()
         }
     if method == "minmax":
@@ -124,7 +130,7 @@ def ranges_by(method: Method, histograms: Histograms) -> Ranges:
 
 
 def _least_error(
-    counts: NDArray[Any], edges: NDArray[Any], low: float, high: float
+    counts: NDArray[Any], edges: NDArray[Any], low: float, high: float, symmetric: bool
 ) -> tuple[float, float]:
     """The range of least expected squared error in 8 bits.
 
@@ -132,6 +138,8 @@ def _least_error(
     `s^2 / 12` each. Zeros cost nothing: they are a step of every range.
     """
     low, high = min(low, 0.0), max(high, 0.0)
+    if symmetric:
+        low, high = min(low, -high), max(high, -low)
     values = (edges[:-1] + edges[1:]) / 2
     zeros = counts[np.abs(values) <= (edges[1] - edges[0]) / 2].sum()
     parts = np.linspace(0.1, 1.0, 46)
@@ -139,5 +147,7 @@ def _least_error(
     below = np.array([(counts * np.maximum(low * part - values, 0) ** 2).sum() for part in parts])
     steps = (high * parts[:, None] - low * parts[None, :]) / 255
     errors = above[:, None] + below[None, :] + (counts.sum() - zeros) * steps**2 / 12
-    up, down = np.unravel_index(errors.argmin(), errors.shape)
-    return low * float(parts[down]), high * float(parts[up])
+    if symmetric:
+        errors[~np.eye(len(parts), dtype=bool)] = np.inf
+    above_at, below_at = np.unravel_index(errors.argmin(), errors.shape)
+    return low * float(parts[below_at]), high * float(parts[above_at])

@@ -35,6 +35,8 @@ def cost_text(name: str, report: Mapping[str, Any]) -> str:
     )
     if report["noise"]:
         lines += ["", *_noise(name, report["noise"], report["pictures"])]
+        if report["skipped"]:
+            lines.append(f"  skipped {report['skipped']} pictures that cannot be read or served")
     else:
         lines.append("  noise             not measured: --calibrate IMAGES names pictures for it")
     return "\n".join(lines)
@@ -76,9 +78,11 @@ def _settings(name: str, report: Mapping[str, Any]) -> list[str]:
 def _noise(name: str, rows: Sequence[Mapping[str, Any]], pictures: Mapping[str, int]) -> list[str]:
     known = rows[0]["known"]
     others = pictures["calibrate"] + pictures["choose"]
+    did = "were checked for its range" if name == "fp16" else "calibrated and chose"
     lines = [
         f"on {rows[0]['pictures']} pictures"
-        + (f" ({others} others calibrated and chose)" if others else "")
+        + (f", {known} of known class" if 0 < known < rows[0]["pictures"] else "")
+        + (f" ({others} others {did})" if others else "")
         + f", in %: fp32, {name}, and the difference with its 95 % interval",
     ]
     heads = ["first view's accuracy", "accuracy of accepted", "rejected"][0 if known else 2 :]

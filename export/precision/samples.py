@@ -70,10 +70,15 @@ class Samples:
                 self.skipped[str(picture.path)] = str(error)
             else:
                 self.pictures.append(picture)
+        why = ""
+        if self.skipped:
+            path, reason = next(iter(self.skipped.items()))
+            why = f"{len(self.skipped)} cannot be used, such as {path}: {reason}"
+            say(f"pictures: {why}")
         if len(self.pictures) < FEWEST:
             raise ExportError(
                 f"only {len(self.pictures)} pictures of {folder} can be used; at least {FEWEST} "
-                "are needed"
+                "are needed" + (f". {why}" if why else "")
             )
         self._number = {picture.path: number for number, picture in enumerate(self.pictures)}
 

@@ -96,7 +96,7 @@ def choose(
     divergences: dict[Method, float] = {}
     found: dict[Method, Ranges] = {}
     for name in METHODS if method == "auto" else (method,):
-        found[name] = ranges_by(name, histograms)
+        found[name] = ranges_by(name, histograms, quantiser.symmetric)
         divergences[name] = judge(quantiser.build(found[name]))
         say(f"ranges by {name}: divergence {divergences[name]:.4f}")
     best = min(divergences, key=lambda name: divergences[name])

@@ -153,7 +153,8 @@ def _text(path: str, metadata: Any, effective: dict[str, Any]) -> str:
         lines.append(f"  effective sigma on a {frame} frame: {values} px of the grid")
     for name, entries in (("provenance", metadata.provenance), ("parity", metadata.parity)):
         if entries:
-            lines.append(f"  {name}")
+            fp32 = name == "parity" and metadata.precision != "fp32"
+            lines.append(f"  {name}{' (of the fp32 guard that it was made of)' if fp32 else ''}")
             lines += [
                 f"    {key}: {value}"
                 for key, value in entries.items()

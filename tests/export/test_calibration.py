@@ -159,6 +159,7 @@ def test_a_single_view_frames_guard_is_refused(
             ExportError,
             "coverage is 0.0; expected a number above 0 and at most 1",
         ),
+        ({"seed": -1}, ExportError, "seed is -1; expected an integer of at least 0"),
         (
             {"guard": "absent.onnx"},
             GuardError,

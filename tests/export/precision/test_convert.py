@@ -19,7 +19,7 @@ from blurvote.export.parity_frames import draw_frame
 from blurvote.export.precision import convert as convert_module
 from blurvote.export.precision.samples import Samples, split
 from blurvote.export.precision.search import WORTH
-from blurvote.runtime import ExportError, Guard, PrecisionError
+from blurvote.runtime import ExportError, Guard, GuardError, PrecisionError
 from blurvote.runtime.cli import main
 from blurvote.runtime.defense import Defense
 
@@ -199,6 +199,82 @@ def test_the_report_is_of_pictures_that_neither_calibrated_nor_chose(
         assert json.loads(json.dumps(stored)) == low.metadata.precision_report
 
 
+def test_pictures_that_check_the_range_of_fp16_do_not_report(
+    guard: Path,
+    pictures: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    served: list[set[str]] = []
+    original = Samples.views
+
+    def views(self: Samples, chosen: Any, sigma: float) -> Any:
+        served.append({picture.path.name for picture in chosen})
+        return original(self, chosen, sigma)
+
+    monkeypatch.setattr(Samples, "views", views)
+    command = ["export", str(guard), "-o", str(tmp_path / "low.onnx"), "--precision", "fp16"]
+    assert main([*command, "--calibrate", str(pictures)]) == 0
+    assert "on 18 pictures (6 others were checked for its range)" in capsys.readouterr().out
+    checked, reported = served[:2]
+    assert len(checked) == 6
+    assert len(reported) == COUNT - 6
+    assert not checked & reported
+
+
+def test_truth_that_cannot_report_is_refused(guard: Path, pictures: Path, tmp_path: Path) -> None:
+    target, truth = tmp_path / "low.onnx", tmp_path / "truth.tsv"
+    truth.write_text("00.png\t0\n01.png\t5\n")
+    with pytest.raises(ExportError, match=r"01.png is of class 5, but the model's 5 .* are 0 to 4"):
+        export_guard(guard, target, precision=int8(pictures, truth=truth))
+    samples = Samples(pictures, None, Defense(resize=20, crop=(16, 16)), 0, lambda line: None)
+    calibrating = split(samples.pictures, 0).calibrate[0]
+    truth.write_text(f"{calibrating.path.name}\t0\n")
+    with pytest.raises(ExportError, match="names the class of none of the 12 pictures that are to"):
+        export_guard(guard, target, precision=int8(pictures, truth=truth))
+    assert not target.exists()
+
+
+def test_pictures_that_cannot_be_read_are_named(
+    guard: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "some"
+    folder.mkdir()
+    for path in sorted(pictures.iterdir())[:12]:
+        (folder / path.name).symlink_to(path)
+    (folder / "bad.png").write_bytes(b"no picture")
+    command = ["export", str(guard), "-o", str(tmp_path / "low.onnx"), "--precision", "fp16"]
+    command += ["--calibrate", str(folder), "--max-loss", "100"]
+    assert main(command) == 0
+    out, err = capsys.readouterr()
+    assert "skipped 1 pictures that cannot be read or served" in out
+    assert "bad.png: cannot be decoded as a picture" in err
+    (folder / "00.png").unlink()
+    assert main(command) == 2
+    assert "bad.png: cannot be decoded" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_guards_whose_files_are_odd(guard: Path, pictures: Path, tmp_path: Path) -> None:
+    model, odd, target = onnx.load(guard), tmp_path / "odd.onnx", tmp_path / "low.onnx"
+    onnx.save(model, odd, save_as_external_data=True, location="odd.data", size_threshold=0)
+    report = export_guard(odd, target, precision=PrecisionOptions("fp16"))
+    assert report.metadata.precision == "fp16"
+    calibrate(odd, pictures, 0.5, output=target)
+    (tmp_path / "odd.data").unlink()
+    with Guard(target, "cpu") as whole:
+        assert whole.metadata.defense.decision == "mean"
+    with pytest.raises(ExportError, match=r"keeps its weights in other files, .* is missing"):
+        export_guard(odd, target, precision=PrecisionOptions("fp16"))
+    model = onnx.load(guard)
+    for entry in model.metadata_props:
+        if entry.key == "blurvote.parity":
+            entry.value = '{"frames": [{"depth": 1}]}'
+    onnx.save(model, odd)
+    with pytest.raises(GuardError, match="has a broken parity report in its guard metadata"):
+        export_guard(odd, target, precision=PrecisionOptions("fp16"))
+
+
 def test_parts_are_disjoint_and_follow_the_seed(pictures: Path) -> None:
     def say(line: str) -> None:
         pass
@@ -305,6 +381,7 @@ def test_refusals(guard: Path, pictures: Path, tmp_path: Path) -> None:
         ({"method": "entropy"}, "method of the precision is 'entropy'; expected one of 'auto'"),
         ({"activations": "int4"}, "activations of the precision is 'int4'; expected one of"),
         ({"max_loss": -1.0}, "max_loss is -1.0; expected a number of at least 0"),
+        ({"seed": -1}, "seed is -1; expected an integer of at least 0"),
         ({"search_s": float("nan")}, "search_s is nan; expected a number of at least 0"),
         ({"truth": Path("truth.tsv")}, "--truth names the classes of pictures; add --calibrate"),
     ],
@@ -325,6 +402,7 @@ def test_the_command_line(
     command += ["--calibrate", str(pictures), "--search-seconds", "0", "--max-loss", "100"]
     assert main([*command, "--truth", str(truth)]) == 0
     out = capsys.readouterr().out
+    assert "parity of the fp32 guard on drawn frames (largest differences" in out
     assert "int8: static Q/DQ, weights per channel, activations uint8" in out
     assert "on 12 pictures (12 others calibrated and chose), in %" in out
     assert "first view's accuracy" in out
@@ -335,7 +413,9 @@ def test_the_command_line(
     assert report["precision"]["report"]["choice"]["method"] == "mse"
     assert report["precision"]["report"]["noise"][0]["accuracy"] is None
     assert main(["info", str(target)]) == 0
-    assert "precision  int8 (activations int8; labels as fp32: clean " in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "precision  int8 (activations int8; labels as fp32: clean " in out
+    assert "parity (of the fp32 guard that it was made of)" in out
     assert main(["info", str(target), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["precision"] == report["precision"]
 

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from blurvote.export.precision.cost import Cost
 from blurvote.export.precision.noise import Answers, noise_row
 from blurvote.export.precision.options import METHODS
 from blurvote.export.precision.ranges import Histograms, collect, ranges_by
 from blurvote.export.precision.search import divergence
 from blurvote.export.precision.statistics import paired_gap
 from blurvote.export.precision.weights import channel_scales
+from blurvote.runtime.defense import Defense
 
 
 def rounding_error(rows: np.ndarray, scales: np.ndarray) -> np.ndarray:
@@ -123,6 +125,23 @@ def test_the_range_of_least_error_beside_a_search_with_real_rounding(rectified: 
     assert found[0] <= 0 <= found[1]
 
 
+@pytest.mark.parametrize("rectified", [False, True])
+def test_the_symmetric_range_of_least_error(rectified: bool) -> None:
+    values = np.random.default_rng(3).standard_t(5, 200_000) + 0.5
+    values = np.maximum(values, 0) if rectified else values
+
+    def error(bound: float) -> float:
+        step = 2 * bound / 255
+        levels = np.clip(np.rint(values / step), -128, 127)
+        return float(((levels * step - values) ** 2).mean())
+
+    top = np.abs(values).max()
+    best = min(error(top * part) for part in np.linspace(0.05, 1, 20))
+    low, high = ranges_by("mse", Histograms(Counted(values)), symmetric=True)["x"]
+    assert low == -high
+    assert error(high) < 1.1 * best
+
+
 def test_divergence_is_what_it_is_called() -> None:
     generator = np.random.default_rng(0)
     a, b = generator.normal(0, 3, (2, 6, 10))
@@ -153,6 +172,28 @@ def test_the_interval_covers_the_true_difference() -> None:
 def test_an_empty_side_has_no_difference() -> None:
     nothing, everything = np.zeros(5, bool), np.ones(5, bool)
     assert np.isnan(paired_gap(everything, nothing, everything, everything, 0).value)
+
+
+def test_answers_are_those_of_the_decision() -> None:
+    """Two views that disagree: no majority, but a mean that one view is surer of."""
+    logits = np.array([[[4, 0, 0], [0, 1, 0]], [[1, 0, 0], [0, 1.1, 0]]], np.float32)
+    passes = (0, 1)
+    majority = Answers.of(logits, Defense(passes=passes))
+    assert majority.labels.tolist() == [-1, -1]
+    mean = Answers.of(logits, Defense(passes=passes, decision="mean"))
+    assert mean.labels.tolist() == [0, 1]
+    sure = Answers.of(logits, Defense(passes=passes, decision="mean", threshold=0.5))
+    assert sure.labels.tolist() == [0, -1]
+    for answers in (majority, mean, sure):
+        assert answers.view_labels.tolist() == [[0, 1], [0, 1]]
+
+
+@pytest.mark.parametrize("labels", [[-1, -1, -1, -1], [3, 3, 3, 3]])
+def test_without_truth_rejecting_costs_what_contradicting_costs(labels: list[int]) -> None:
+    full = Answers(np.array([0, 1, 2, -1]), np.array([[0], [1], [2], [-1]]))
+    low = Answers(np.array(labels), np.array(labels)[:, None])
+    row = noise_row(0.0, [None] * 4, full, low, seed=0)
+    assert Cost((), (row,), (), "", 1, 1, 1).loss == pytest.approx(75)
 
 
 def test_a_row_counted_by_hand() -> None:
