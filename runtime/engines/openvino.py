@@ -7,6 +7,7 @@ the first run of each.
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from blurvote.runtime.engines.protocol import Compute, EngineSettings, Provider,
 from blurvote.runtime.errors import GuardError, ProviderError
 from blurvote.runtime.machine import usable_cores
 
-__all__ = ["OpenVinoEngine", "openvino_version"]
+__all__ = ["OpenVinoEngine", "openvino_version", "shared_core"]
 
 DEVICE = "CPU"
 
@@ -63,6 +64,20 @@ def _import_openvino() -> ModuleType:
     return module
 
 
+@functools.cache
+def shared_core() -> Any:
+    """One core for the life of the process.
+
+    OpenVINO's CPU plugin gives the thread that makes it another stack for signals, and takes that
+    stack from whichever thread drops it last. Were that another one, the first thread's next signal
+    (Python handles its own on that stack) would end the process.
+
+    Raises:
+        ProviderError: openvino is not installed.
+    """
+    return _import_openvino().Core()
+
+
 class OpenVinoEngine:
     """An `Engine` on OpenVINO's CPU device.
 
@@ -89,7 +104,7 @@ class OpenVinoEngine:
         self.provider: Provider = "openvino"
         self.compute = settings.compute
         self._openvino = _import_openvino()
-        core = self._openvino.Core()
+        core = shared_core()
         properties = self._properties(core, settings)
         model = self._read()
         self.metadata = read_metadata(path)

@@ -18,6 +18,7 @@ from blurvote.benchmarks.latency.peers.peer import FLOAT32, Floats, Peer
 from blurvote.benchmarks.optional import require
 from blurvote.benchmarks.robustness.deployed import has_quantised_operators
 from blurvote.runtime.defense import Defense
+from blurvote.runtime.engines.openvino import shared_core
 from blurvote.runtime.errors import ProviderError
 
 __all__ = ["load", "ran_in"]
@@ -35,9 +36,9 @@ def load(path: Path, defense: Defense, progress: Progress, skip: Skip | None) ->
         ProviderError: openvino is missing, cannot read the model, or (without `skip`) ran another
             precision than it was asked for.
     """
-    (openvino,) = require("a peer on OpenVINO", ("openvino",), "openvino")
+    require("a peer on OpenVINO", ("openvino",), "openvino")
     shape = (len(defense.passes), 3, *defense.crop)
-    core = openvino.Core()
+    core = shared_core()
     peers = []
     precisions = ("int8",) if has_quantised_operators(path) else ("f32", "bf16")
     for precision in precisions:

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -40,7 +39,7 @@ TOLERANCES: dict[Compute, float] = {"fp32": 1e-5, "bf16": 0.1}
 
 
 def has_bf16() -> bool:
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in module.shared_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 @pytest.fixture(params=["fp32", "bf16"])
@@ -405,11 +404,14 @@ def test_options_reach_openvino(make_guard: MakeGuard, tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.run(batch)[0], loaded.run(batch)[0])
 
 
+REAL = module.shared_core
+
+
 class Processor:
     """OpenVINO's core on a processor with other capabilities; all else is the real one's."""
 
     def __init__(self, capabilities: list[str]) -> None:
-        self.real, self.capabilities = openvino.Core(), capabilities
+        self.real, self.capabilities = REAL(), capabilities
 
     def get_property(self, device: str, name: str) -> Any:
         if name == "OPTIMIZATION_CAPABILITIES":
@@ -421,10 +423,7 @@ class Processor:
 
 
 def test_bf16_where_there_is_none(make_guard: MakeGuard, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake = SimpleNamespace(
-        Core=lambda: Processor(["FP32", "INT8"]), frontend=openvino.frontend, Tensor=openvino.Tensor
-    )
-    monkeypatch.setattr(module, "_import_openvino", lambda: fake)
+    monkeypatch.setattr(module, "shared_core", lambda: Processor(["FP32", "INT8"]))
     with pytest.raises(ProviderError) as caught:
         open_engine(make_guard(), EngineSettings("openvino", "bf16"))
     said = str(caught.value)
@@ -444,8 +443,7 @@ def test_a_precision_that_openvino_would_not_run(
                 model, device, {**properties, "INFERENCE_PRECISION_HINT": "f32"}
             )
 
-    fake = SimpleNamespace(Core=lambda: Stubborn(["FP32", "BF16"]), frontend=openvino.frontend)
-    monkeypatch.setattr(module, "_import_openvino", lambda: fake)
+    monkeypatch.setattr(module, "shared_core", lambda: Stubborn(["FP32", "BF16"]))
     with pytest.raises(ProviderError) as caught:
         open_engine(make_guard(), EngineSettings("openvino", "bf16"))
     assert str(caught.value) == "compute 'bf16' was asked for, but OpenVINO would run f32"
@@ -500,3 +498,25 @@ def test_engines_are_one_protocol(make_guard: MakeGuard) -> None:
         engine.close()
         with pytest.raises(GuardError, match="failed on an input of shape"):
             engine.run(np.ones((1, 3, 16, 16), np.float32))
+
+
+SIGNALLED = """
+import os, signal, sys, threading
+from blurvote.runtime.engines.protocol import EngineSettings
+from blurvote.runtime.engines.registry import open_engine
+
+signal.signal(signal.SIGTERM, lambda *_: print("handled"))
+held = [open_engine(sys.argv[1], EngineSettings("openvino"))]
+dropping = threading.Thread(target=held.clear)
+dropping.start()
+dropping.join()
+os.kill(os.getpid(), signal.SIGTERM)
+print("alive")
+"""
+
+
+def test_a_signal_after_another_thread_dropped_the_engine(make_guard: MakeGuard) -> None:
+    """OpenVINO's plugin, dropped by another thread, takes this one's stack for signals along."""
+    command = [sys.executable, "-c", SIGNALLED, str(make_guard())]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stdout.split() == ["handled", "alive"], (done.returncode, done.stderr)
