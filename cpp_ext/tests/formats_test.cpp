@@ -11,18 +11,11 @@
 #include <vector>
 
 #include "blurvote/views.h"
+#include "check.h"
 
 using namespace blurvote;
 
 namespace {
-
-#define CHECK(condition)                                                            \
-    do {                                                                            \
-        if (!(condition)) {                                                         \
-            std::fprintf(stderr, "%s:%d: failed: %s\n", __FILE__, __LINE__, #condition); \
-            std::exit(1);                                                           \
-        }                                                                           \
-    } while (0)
 
 // A frame in exactly the memory that it needs, so that the address sanitizer sees every step beyond.
 struct Camera {

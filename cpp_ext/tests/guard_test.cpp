@@ -15,18 +15,11 @@
 #include "blurvote/guard.h"
 #include "blurvote/metadata.h"
 #include "json.h"
+#include "check.h"
 
 using namespace blurvote;
 
 namespace {
-
-#define CHECK(condition)                                                            \
-    do {                                                                            \
-        if (!(condition)) {                                                         \
-            std::fprintf(stderr, "%s:%d: failed: %s\n", __FILE__, __LINE__, #condition); \
-            std::exit(1);                                                           \
-        }                                                                           \
-    } while (0)
 
 const float kNan = std::numeric_limits<float>::quiet_NaN();
 const float kInf = std::numeric_limits<float>::infinity();

@@ -15,6 +15,7 @@
 #include "blurvote/views.h"
 #include "blurvote/vote.h"
 #include "thread_pool.h"
+#include "check.h"
 
 using namespace blurvote;
 
@@ -29,14 +30,6 @@ void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
 namespace {
-
-#define CHECK(condition)                                                            \
-    do {                                                                            \
-        if (!(condition)) {                                                         \
-            std::fprintf(stderr, "%s:%d: failed: %s\n", __FILE__, __LINE__, #condition); \
-            std::exit(1);                                                           \
-        }                                                                           \
-    } while (0)
 
 int reflect(int x, int n) { return x < 0 ? -x : x >= n ? 2 * (n - 1) - x : x; }
 
