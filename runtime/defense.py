@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
 from blurvote.runtime.errors import DefenseError
+from blurvote.runtime.view_kind import MAX_PASSES, ViewKind, view_kind
 
 __all__ = ["Decision", "Defense"]
 
@@ -17,7 +19,8 @@ Interpolation = Literal["bilinear", "bicubic"]
 Fit = Literal["crop", "stretch"]
 Decision = Literal["majority", "single", "mean"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION, SCHEMA_VERSION_DENOISED = 1, 2  # 2 alone has the fields of noisy frames
+_NOISY_FIELDS = ("noisy_views", "noise_switch", "noisy_threshold")
 MAX_SIDE = 4096  # of the resized grid; guards against typing errors that would allocate gigabytes
 
 
@@ -47,6 +50,14 @@ class Defense:
         decision: `"majority"`, `"single"` (the single-blur view alone) or `"mean"` (averaged
             softmax, rejected below `threshold`).
         threshold: smallest mean softmax that `"mean"` accepts, in [0, 1]; None until calibrated.
+        noisy_views: names of the views that a noisy frame has instead, as many as `passes` and at
+            least one of them denoised, in the order in which a cascade runs them; those that are
+            not denoised must be among `passes`. Empty: all frames have the same views, and the
+            fields below mean nothing.
+        noise_switch: `(low, high)`: a frame is noisy from the noise level `high` on; the next one
+            of its stream is until the level falls below `low`. In [0, 1] RGB units **on the
+            backbone's grid**, after the resize has averaged noise away. `(0, 0)`: always.
+        noisy_threshold: the same as `threshold`, for noisy frames.
 
     Raises:
         DefenseError: a field is of the wrong type or out of range.
@@ -66,10 +77,13 @@ class Defense:
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     decision: Decision = "majority"
     threshold: float | None = None
+    noisy_views: tuple[str, ...] = ()
+    noise_switch: tuple[float, float] = (0.02, 0.025)
+    noisy_threshold: float | None = None
 
     def __post_init__(self) -> None:
         # Lists (from JSON) and a single crop size are accepted; what is kept is always the tuple.
-        for name in ("passes", "crop", "mean", "std"):
+        for name in ("passes", "crop", "mean", "std", "noisy_views", "noise_switch"):
             value = getattr(self, name)
             if name == "crop" and isinstance(value, int):
                 value = (value, value)
@@ -98,7 +112,7 @@ class Defense:
         check(
             isinstance(self.passes, tuple)
             and 1 <= len(self.passes) <= 8
-            and all(_is_int(p) and 0 <= p <= 16 for p in self.passes)
+            and all(_is_int(p) and 0 <= p <= MAX_PASSES for p in self.passes)
             and all(a < b for a, b in zip(self.passes, self.passes[1:], strict=False)),
             "passes",
             "1 to 8 strictly increasing integers from 0 to 16, such as (0, 1, 2)",
@@ -142,15 +156,58 @@ class Defense:
             "passes",
             "a view of one pass, which the decision 'single' uses",
         )
+        for name in ("threshold", "noisy_threshold"):
+            value = getattr(self, name)
+            check(
+                value is None or (_is_real(value) and 0 <= value <= 1),
+                name,
+                "a number from 0 to 1, or None",
+            )
+            check(
+                value is None or self.decision == "mean",
+                name,
+                f"None: only the decision 'mean' has a threshold, not {self.decision!r}",
+            )
+        self._validate_noisy(check)
+
+    def _validate_noisy(self, check: Callable[[bool, str, str], None]) -> None:
         check(
-            self.threshold is None or (_is_real(self.threshold) and 0 <= self.threshold <= 1),
-            "threshold",
-            "a number from 0 to 1, or None",
+            isinstance(self.noisy_views, tuple)
+            and all(isinstance(name, str) for name in self.noisy_views)
+            and len(set(self.noisy_views)) == len(self.noisy_views)
+            and len(self.noisy_views) in (0, len(self.passes)),
+            "noisy_views",
+            f"no names, or {len(self.passes)} different ones, as many as passes",
+        )
+        kinds = [view_kind(name) for name in self.noisy_views]
+        check(
+            not kinds or any(kind.denoised for kind in kinds),
+            "noisy_views",
+            "at least one view that is denoised, such as 'denoised'",
         )
         check(
-            self.threshold is None or self.decision == "mean",
-            "threshold",
-            f"None: only the decision 'mean' has a threshold, not {self.decision!r}",
+            not kinds or self.passes[0] == 0,
+            "passes",
+            "0 as the first of them, the clean view, which is what is denoised",
+        )
+        check(
+            all(kind.denoised or kind.passes in self.passes for kind in kinds),
+            "noisy_views",
+            f"views that are denoised or among passes = {self.passes}",
+        )
+        switch = self.noise_switch
+        check(
+            isinstance(switch, tuple)
+            and len(switch) == 2
+            and all(map(_is_real, switch))
+            and 0 <= switch[0] <= switch[1] <= 1,
+            "noise_switch",
+            "two noise levels (low, high) with 0 <= low <= high <= 1",
+        )
+        check(
+            self.noisy_threshold is None or bool(kinds),
+            "noisy_threshold",
+            "None: without noisy_views no frame is noisy",
         )
 
     @property
@@ -164,10 +221,25 @@ class Defense:
             return range(single, single + 1)
         return range(len(self.passes))
 
-    def view_name(self, view: int) -> str:
-        """Name of view `view`: clean, single-blur, double-blur, or N-blur."""
-        passes = self.passes[view]
-        return {0: "clean", 1: "single-blur", 2: "double-blur"}.get(passes, f"{passes}-blur")
+    @property
+    def adaptive(self) -> bool:
+        """Whether noisy frames have views of their own."""
+        return bool(self.noisy_views)
+
+    def kinds(self, noisy: bool = False) -> tuple[ViewKind, ...]:
+        """What each view is, of quiet frames or of noisy ones."""
+        if noisy and self.adaptive:
+            return tuple(view_kind(name) for name in self.noisy_views)
+        return tuple(ViewKind(passes) for passes in self.passes)
+
+    @property
+    def denoised_passes(self) -> tuple[int, ...]:
+        """The Gaussian passes of the denoised views, rising, each once."""
+        return tuple(sorted({kind.passes for kind in self.kinds(noisy=True) if kind.denoised}))
+
+    def view_name(self, view: int, noisy: bool = False) -> str:
+        """Name of view `view` of quiet or of noisy frames, see `ViewKind.name`."""
+        return self.kinds(noisy)[view].name
 
     def gaussian_taps(self) -> tuple[float, ...]:
         """The taps `exp(-d^2 / 2 sigma^2) / Z` of one pass, `kernel_size` of them."""
@@ -178,7 +250,12 @@ class Defense:
 
     def to_json(self) -> str:
         """This defence as one line of JSON, with the version of the format."""
-        return json.dumps({"schema_version": SCHEMA_VERSION, **asdict(self)})
+        values = asdict(self)
+        if self.adaptive:
+            return json.dumps({"schema_version": SCHEMA_VERSION_DENOISED, **values})
+        # As earlier versions wrote it and read it.
+        values = {name: value for name, value in values.items() if name not in _NOISY_FIELDS}
+        return json.dumps({"schema_version": SCHEMA_VERSION, **values})
 
     @classmethod
     def from_json(cls, text: str) -> Defense:
@@ -194,10 +271,11 @@ class Defense:
         if not isinstance(values, dict):
             raise DefenseError(f"the defence is a JSON {type(values).__name__}; expected an object")
         version = values.pop("schema_version", None)
-        if version != SCHEMA_VERSION:
+        if version not in (SCHEMA_VERSION, SCHEMA_VERSION_DENOISED):
             raise DefenseError(
                 f"the defence has schema_version {version!r}; this blurvote reads "
-                f"{SCHEMA_VERSION}: install the blurvote that wrote it, or export again"
+                f"{SCHEMA_VERSION} and {SCHEMA_VERSION_DENOISED}: "
+                "install the blurvote that wrote it, or export again"
             )
         unknown = sorted(set(values) - {field.name for field in fields(cls)})
         if unknown:

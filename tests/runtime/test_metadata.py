@@ -107,14 +107,14 @@ def test_an_entry_of_the_wrong_kind(name: str, value: Any, expected: str) -> Non
     )
 
 
-NEWER = json.dumps({**json.loads(Defense().to_json()), "schema_version": 2})
+NEWER = json.dumps({**json.loads(Defense().to_json()), "schema_version": 3})
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ("{", "the defence is not valid JSON: "),
-        (NEWER, "the defence has schema_version 2; this blurvote reads 1: install the blurvote "),
+        (NEWER, "the defence has schema_version 3; this blurvote reads 1 and 2:  the blurvote "),
         (Defense().to_json().replace('"sigma": 1.0', '"sigma": -1'), "Defense.sigma is -1; exp"),
     ],
 )
