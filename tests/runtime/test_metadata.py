@@ -114,7 +114,7 @@ NEWER = json.dumps({**json.loads(Defense().to_json()), "schema_version": 3})
     ("text", "said"),
     [
         ("{", "the defence is not valid JSON: "),
-        (NEWER, "the defence has schema_version 3; this blurvote reads 1 and 2:  the blurvote "),
+        (NEWER, "the defence has schema_version 3; this blurvote reads 1 and 2: install the "),
         (Defense().to_json().replace('"sigma": 1.0', '"sigma": -1'), "Defense.sigma is -1; exp"),
     ],
 )
