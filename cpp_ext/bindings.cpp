@@ -1,10 +1,12 @@
 // The only file that knows Python: numpy arrays in, the plain C++ kernels, numpy arrays out.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/map.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <map>
 #include <stdexcept>
 #include <string>
 #include <tuple>
@@ -70,6 +72,35 @@ class ViewBuilder {
 
     void build(const Frame& frame, const Views& out, int first, int last, const std::string& colour,
                const Window& window, bool bt709, bool full) {
+        const blurvote::FrameSpan span = checked(frame, out, first, last, colour, window, bt709, full);
+        nb::gil_scoped_release release;
+        builder_.build(span, first, last, out.data());
+    }
+
+    double build_noise(const Frame& frame, const Views& out, int first, int last, const std::string& colour,
+                       const Window& window, bool bt709, bool full) {
+        const blurvote::FrameSpan span = checked(frame, out, first, last, colour, window, bt709, full);
+        nb::gil_scoped_release release;
+        return builder_.build_noise(span, first, last, out.data());
+    }
+
+    // (resized height, resized width, crop top, crop left) in pixels
+    std::tuple<int, int, int, int> plan(int height, int width) {
+        const auto plan = builder_.plan(height, width);
+        return {plan->rows.resized, plan->cols.resized, plan->rows.offset, plan->cols.offset};
+    }
+
+    std::tuple<std::vector<int>, int, int, double> noise_grid(int height, int width) {
+        const auto plan = builder_.plan(height, width);
+        return {plan->noise.rows, plan->noise.begin, plan->noise.segments, plan->noise.gain};
+    }
+
+    int threads() const { return builder_.threads(); }
+    const char* isa() const { return blurvote::isa_name(builder_.isa()); }
+
+  private:
+    blurvote::FrameSpan checked(const Frame& frame, const Views& out, int first, int last, const std::string& colour,
+                                const Window& window, bool bt709, bool full) const {
         const blurvote::Geometry& g = builder_.spec().geometry;
         if (out.shape(0) != static_cast<std::size_t>(last - first) || out.shape(1) != 3 ||
             out.shape(2) != static_cast<std::size_t>(g.crop_h) || out.shape(3) != static_cast<std::size_t>(g.crop_w)) {
@@ -79,20 +110,9 @@ class ViewBuilder {
         blurvote::FrameSpan span = blurvote::cut(whole_span(frame, colour), top, left, height, width);
         span.matrix = bt709 ? blurvote::Matrix::bt709 : blurvote::Matrix::bt601;
         span.range = full ? blurvote::Range::full : blurvote::Range::limited;
-        nb::gil_scoped_release release;
-        builder_.build(span, first, last, out.data());
+        return span;
     }
 
-    // (resized height, resized width, crop top, crop left) in pixels
-    std::tuple<int, int, int, int> plan(int height, int width) {
-        const auto plan = builder_.plan(height, width);
-        return {plan->rows.resized, plan->cols.resized, plan->rows.offset, plan->cols.offset};
-    }
-
-    int threads() const { return builder_.threads(); }
-    const char* isa() const { return blurvote::isa_name(builder_.isa()); }
-
-  private:
     blurvote::ViewBuilder builder_;
 };
 
@@ -146,6 +166,20 @@ NB_MODULE(_kernels, m) {
         },
         "bt709"_a, "full"_a, "R, G and B of Y, U and V, all in 0..255: for each three weights and an offset.");
 
+    m.def(
+        "noise_table",
+        [] {
+            std::map<std::string, std::vector<double>> readings;
+            const char* const names[] = {"packed", "gray", "bt601", "bt709"};
+            for (int kind = 0; kind < blurvote::kNoiseKinds; ++kind) {
+                const double* const of = blurvote::kNoiseReadings[kind];
+                readings[names[kind]].assign(of, of + blurvote::kNoiseKnots);
+            }
+            const double* const levels = blurvote::kNoiseLevels;
+            return std::make_tuple(std::vector<double>(levels, levels + blurvote::kNoiseKnots), readings);
+        },
+        "Noise levels, and the reading of the noise estimate at each, by what the samples are.");
+
     nb::class_<ViewBuilder>(m, "ViewBuilder", "Builds views of uint8 frames; see blurvote.runtime.ViewBuilder.")
         .def(
             "__init__",
@@ -161,6 +195,11 @@ NB_MODULE(_kernels, m) {
         .def("build", &ViewBuilder::build, "frame"_a.noconvert(), "out"_a.noconvert(), "first"_a, "last"_a, "colour"_a,
              "window"_a, "bt709"_a, "full"_a,
              "Writes views first .. last - 1 of the window (top, left, height, width) of a uint8 frame to out.")
+        .def("build_noise", &ViewBuilder::build_noise, "frame"_a.noconvert(), "out"_a.noconvert(), "first"_a, "last"_a,
+             "colour"_a, "window"_a, "bt709"_a, "full"_a,
+             "The same, and returns the frame's noise level in [0, 1], or NaN where there is no estimate.")
+        .def("noise_grid", &ViewBuilder::noise_grid, "height"_a, "width"_a,
+             "(sampled rows, first column, segments of 32 pixels, noise gain of the clean view) of a frame size.")
         .def("plan", &ViewBuilder::plan, "height"_a, "width"_a,
              "(resized height, resized width, crop top, crop left) of a frame size, in pixels.")
         .def_prop_ro("threads", &ViewBuilder::threads)

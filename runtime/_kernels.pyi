@@ -17,6 +17,11 @@ def yuv_to_rgb(bt709: bool, full: bool) -> list[float]:
     R, G and B of Y, U and V, all in 0..255: for each three weights and an offset.
     """
 
+def noise_table() -> tuple[list[float], dict[str, list[float]]]:
+    """
+    Noise levels, and the reading of the noise estimate at each, by what the samples are.
+    """
+
 class ViewBuilder:
     """Builds views of uint8 frames; see blurvote.runtime.ViewBuilder."""
 
@@ -25,6 +30,16 @@ class ViewBuilder:
     def build(self, frame: Annotated[NDArray[numpy.uint8], dict(device='cpu', writable=False)], out: Annotated[NDArray[numpy.float32], dict(shape=(None, None, None, None), order='C', device='cpu')], first: int, last: int, colour: str, window: tuple[int, int, int, int], bt709: bool, full: bool) -> None:
         """
         Writes views first .. last - 1 of the window (top, left, height, width) of a uint8 frame to out.
+        """
+
+    def build_noise(self, frame: Annotated[NDArray[numpy.uint8], dict(device='cpu', writable=False)], out: Annotated[NDArray[numpy.float32], dict(shape=(None, None, None, None), order='C', device='cpu')], first: int, last: int, colour: str, window: tuple[int, int, int, int], bt709: bool, full: bool) -> float:
+        """
+        The same, and returns the frame's noise level in [0, 1], or NaN where there is no estimate.
+        """
+
+    def noise_grid(self, height: int, width: int) -> tuple[list[int], int, int, float]:
+        """
+        (sampled rows, first column, segments of 32 pixels, noise gain of the clean view) of a frame size.
         """
 
     def plan(self, height: int, width: int) -> tuple[int, int, int, int]:

@@ -44,7 +44,8 @@ def annotate(
         y = height + int((row + 2.4) * line)
         text = "not run" if vote is None else "no vote" if vote < 0 else label_name(vote, labels)
         agrees = vote is not None and vote >= 0 and vote == verdict.label
-        put_text(picture, defense.view_name(view), (line // 2, y), size, GREY)
+        name = defense.view_name(view, verdict.denoised)
+        put_text(picture, name, (line // 2, y), size, GREY, max_width=width * 2 // 5 - line)
         put_text(picture, text, (width * 2 // 5, y), size, GREEN if agrees else GREY)
     return picture
 

@@ -35,6 +35,8 @@ class Ballot:
         label: the label with a majority of all `views`, or -1.
         count: votes for the label that got most.
         views: number of the defence's views, run or not.
+        noise: the frame's noise level in [0, 1] RGB units; None where there is no estimate.
+        denoised: whether these are the views of a noisy frame.
     """
 
     logits: NDArray[np.float32]
@@ -42,6 +44,8 @@ class Ballot:
     label: int
     count: int
     views: int
+    noise: float | None = None
+    denoised: bool = False
 
     @property
     def complete(self) -> bool:
@@ -64,7 +68,7 @@ class Outcome:
 
 
 def threshold_in_force(
-    defense: Defense, threshold: float | None, origin: str | Path
+    defense: Defense, threshold: float | None, origin: str | Path, noisy: bool = False
 ) -> float | None:
     """The smallest mean softmax accepted: `threshold`, or else the one calibrated into the guard.
 
@@ -72,6 +76,7 @@ def threshold_in_force(
         defense: of the guard.
         threshold: in [0, 1], or None.
         origin: names the guard's file in errors.
+        noisy: whether it is for noisy frames, which an adaptive defence judges by another one.
 
     Returns:
         None where the decision has no threshold.
@@ -87,10 +92,13 @@ def threshold_in_force(
                 f"{defense.decision!r}; only the decision 'mean' has a threshold"
             )
         return None
-    chosen = defense.threshold if threshold is None else threshold
+    noisy = noisy and defense.adaptive
+    fitted = defense.noisy_threshold if noisy else defense.threshold
+    chosen = fitted if threshold is None else threshold
     if chosen is None:
+        whom = " for noisy frames" if noisy else ""
         raise GuardError(
-            f"{origin} decides by 'mean' but has no threshold; fit one with "
+            f"{origin} decides by 'mean' but has no threshold{whom}; fit one with "
             f"blurvote calibrate {origin} IMAGES --coverage 0.9, or pass threshold="
         )
     if not 0 <= chosen <= 1:

@@ -233,9 +233,9 @@ class Defense:
         return tuple(ViewKind(passes) for passes in self.passes)
 
     @property
-    def denoised_passes(self) -> tuple[int, ...]:
-        """The Gaussian passes of the denoised views, rising, each once."""
-        return tuple(sorted({kind.passes for kind in self.kinds(noisy=True) if kind.denoised}))
+    def denoised_kinds(self) -> tuple[ViewKind, ...]:
+        """Those of the noisy views that are denoised, in the order of `noisy_views`."""
+        return tuple(kind for kind in self.kinds(noisy=True) if kind.denoised)
 
     def view_name(self, view: int, noisy: bool = False) -> str:
         """Name of view `view` of quiet or of noisy frames, see `ViewKind.name`."""

@@ -2,43 +2,30 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, overload
+from typing import overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from blurvote.runtime.boxes import Border, cut
-from blurvote.runtime.decision import (
-    Ballot,
-    Outcome,
-    decide_majority,
-    decide_mean,
-    threshold_in_force,
-)
-from blurvote.runtime.defense import Fit
+from blurvote.runtime.defense import Defense, Fit
+from blurvote.runtime.denoising import Denoiser, open_denoiser_engine
 from blurvote.runtime.engines.protocol import Compute, EngineSettings, OptionValue, Provider
 from blurvote.runtime.engines.registry import open_engine
 from blurvote.runtime.errors import FrameError, GuardError, PlanError
 from blurvote.runtime.frame import Colour, Frame, as_frame
 from blurvote.runtime.metadata import GuardMetadata
 from blurvote.runtime.overlap import classify_stream
-from blurvote.runtime.plans import (
-    AutoPlan,
-    Plan,
-    PlanName,
-    Times,
-    ViewRunner,
-    needed_more,
-)
+from blurvote.runtime.plans import AutoPlan, Plan, PlanName, ViewRunner, needed_more
+from blurvote.runtime.ruling import Rules
+from blurvote.runtime.times import Times
 from blurvote.runtime.tuning import load_tuning
-from blurvote.runtime.verdict import StageTimes, Verdict
+from blurvote.runtime.verdict import Verdict
 from blurvote.runtime.views import ViewBuilder
-from blurvote.runtime.vote import REJECTED
 from blurvote.runtime.whole_graph import WholeGraphRunner
 
 __all__ = ["Guard"]
@@ -58,8 +45,8 @@ class Guard:
         plan: `"batched"`, `"cascade"`, or `"auto"`, which measures both now and keeps weighing
             them against the disagreement rate it sees.
         threads: threads of one inference and of view building; None takes the usable cores.
-        threshold: smallest mean softmax that the decision `mean` accepts, in [0, 1]; None takes
-            the one calibrated into the guard.
+        threshold: smallest mean softmax that the decision `mean` accepts, in [0, 1], of quiet
+            frames and of noisy ones; None takes those calibrated into the guard.
         spin: whether inference threads spin inside a run; False costs a few percent of latency
             and leaves the cores to others.
         compute: arithmetic of the file's float32 operators: `"fp32"`, or what the provider has
@@ -71,10 +58,11 @@ class Guard:
         provider: what runs; never `"auto"`.
         compute: the arithmetic of the file's float32 operators.
         threads: threads of one inference.
-        threshold: the threshold in force, or None.
+        threshold, noisy_threshold: the thresholds in force, or None.
 
     Raises:
-        GuardError: the file is missing, broken or not a guard, or `mean` has no threshold.
+        GuardError: the file is missing, broken or not a guard, `mean` has no threshold, or views
+            of noisy frames have no denoiser.
         ProviderError: the provider is not there, or is not what would run.
         PlanError: the guard cannot run that plan.
     """
@@ -99,14 +87,16 @@ class Guard:
         self.metadata = GuardMetadata.from_map(self._engine.metadata, str(path))
         self.defense = self.metadata.defense
         self.labels = self.metadata.labels
-        self.threshold = threshold_in_force(self.defense, threshold, path)
+        self._rules = Rules.in_force(self.defense, self.labels, threshold, path)
+        self.threshold, self.noisy_threshold = self._rules.threshold, self._rules.noisy_threshold
+        self._denoiser = open_denoiser_engine(path, self.metadata, settings, self.provider)
         self._runner: ViewRunner | WholeGraphRunner | None
         if self.metadata.kind == "views":
-            builder = ViewBuilder(self.defense, threads=self._engine.threads)
-            self._runner = ViewRunner(builder, self._engine, self.defense.views)
+            self._runner = self._view_runner(self.defense)
         else:
             self._runner = WholeGraphRunner(self._engine, self.metadata)
         self._refitted: ViewRunner | None = None
+        self._looked_at: ViewRunner | None = None
         self._auto: AutoPlan | None = None
         self._plan: PlanName = "batched"
         self._choose(plan)
@@ -184,6 +174,11 @@ class Guard:
         `views` guard reads every format of `Colour` as it is; for a `frames` guard, whose graph
         takes RGB, other formats are converted, each in a pass over the whole frame.
 
+        A guard with views of their own for noisy frames (`Defense.noisy_views`) judges each frame
+        by one of its two sets of views, and each box by its own pixels. Between the two levels of
+        `Defense.noise_switch` a frame is judged as the one before it of its `Frame.source` was; a
+        bare array, a box and all frames of a `frames` guard are judged by the higher level alone.
+
         Args:
             frame: a `Frame`, or uint8 pixels: `(H, W, 3)`, or the shape that `colour` has.
             colour: what bare pixels are: `"rgb"`, `"bgr"`, `"gray"`, `"nv12"` or `"yuyv"`; a
@@ -213,7 +208,8 @@ class Guard:
         verdicts: list[Verdict] = []
         for start in range(0, len(crops), _BOXES_AT_ONCE):
             some = crops[start : start + _BOXES_AT_ONCE]
-            made = iter(self._verdicts([crop.frame for crop in some if crop.frame], runner))
+            # A box here and one there are no stream, though they have their frame's source.
+            made = iter(self._verdicts([crop.frame for crop in some if crop.frame], runner, False))
             verdicts += [
                 replace(next(made) if crop.frame else rejected, box=crop.box) for crop in some
             ]
@@ -234,13 +230,42 @@ class Guard:
     ) -> Generator[Verdict, None, None]:
         """The verdicts on frames as they come, in their order, `depth` frames in flight at most:
         while one is inferred the views of the next are built. `frames` is read in other threads;
-        closing the generator waits for the frame that is being read.
+        closing the generator waits for the frame that is being read. Where noise decides the views,
+        a frame between the switch's two levels may be judged as its second neighbour was.
 
         Raises:
             PlanError: `depth` is not an integer from 1 to 16.
             FrameError, DefenseError, GuardError: as `classify`, at the frame's place; then it ends.
         """
         return classify_stream(self, frames, depth, colour)
+
+    def views_of(
+        self, frame: Frame | Pixels, denoised: bool = False, colour: Colour = "rgb"
+    ) -> NDArray[np.float32]:
+        """The views of one frame as the backbone is given them, for people to look at.
+
+        Args:
+            frame, colour: as `classify`.
+            denoised: those of a noisy frame, see `Verdict.denoised`.
+
+        Returns:
+            `(V, 3, h, w)` float32, normalised, of the V views that the decision uses.
+
+        Raises:
+            FrameError, DefenseError: as `classify`.
+            GuardError: views of a noisy frame are asked of a guard that has none, or of a `frames`
+                guard, whose graph keeps them to itself; or the guard was closed.
+        """
+        self._open_runner()
+        if denoised and self._denoiser is None:
+            why = "keeps them in its graph" if self.defense.adaptive else "has none"
+            raise GuardError(f"views of a noisy frame are asked for, but {self.path} {why}")
+        if self._looked_at is None:  # a builder of its own: verdicts do not wait for onlookers
+            defense = replace(self.defense, noisy_views=(), noisy_threshold=None)
+            if self._denoiser:
+                defense = self.defense
+            self._looked_at = self._view_runner(defense, threads=1)
+        return self._looked_at.shown(as_frame(frame, colour), denoised)
 
     def _open_runner(self) -> ViewRunner | WholeGraphRunner:
         if self._runner is None:
@@ -259,68 +284,35 @@ class Guard:
             return runner
         defense = replace(self.defense, fit=fit)
         if self._refitted is None:
-            builder = ViewBuilder(defense, threads=self.threads)
-            self._refitted = ViewRunner(builder, self._engine, defense.views)
+            self._refitted = self._view_runner(defense)
         return self._refitted
 
+    def _view_runner(self, defense: Defense, threads: int | None = None) -> ViewRunner:
+        builder = ViewBuilder(defense, threads=threads or self.threads)
+        denoiser = Denoiser(self._denoiser, defense) if self._denoiser else None
+        return ViewRunner(builder, self._engine, defense.views, denoiser)
+
     def _verdicts(
-        self, checked: Sequence[Frame], runner: ViewRunner | WholeGraphRunner
+        self,
+        checked: Sequence[Frame],
+        runner: ViewRunner | WholeGraphRunner,
+        remember: bool = True,
     ) -> list[Verdict]:
-        """The verdicts on frames that were checked, in one batch."""
+        """The verdicts on checked frames, in one batch; for `remember` see `ViewRunner`."""
         if not checked:
             return []
         plan = self.plan
         times = Times()
-        if plan == "cascade" and isinstance(runner, ViewRunner):
-            ballots = runner.cascade(checked, times)
-        else:
+        if isinstance(runner, WholeGraphRunner):
             ballots = runner.batched(checked, times)
-        started = time.perf_counter()
-        outcomes = [self._decide(ballot) for ballot in ballots]
+        elif plan == "cascade":
+            ballots = runner.cascade(checked, times, remember)
+        else:
+            ballots = runner.batched(checked, times, remember)
         if self._auto:
             for ballot in ballots:
                 self._auto.learn(needed_more(ballot))
-        now = time.monotonic()
-        stages = StageTimes(
-            times.views, times.inference, times.vote + (time.perf_counter() - started) * 1e3
-        )
-        return [
-            self._verdict(frame, ballot, outcome, plan, stages, now)
-            for frame, ballot, outcome in zip(checked, ballots, outcomes, strict=True)
-        ]
-
-    def _decide(self, ballot: Ballot) -> Outcome:
-        if self.threshold is not None:
-            return decide_mean(ballot, self.threshold)
-        return decide_majority(ballot)
-
-    def _verdict(
-        self,
-        frame: Frame,
-        ballot: Ballot,
-        outcome: Outcome,
-        plan: Literal["batched", "cascade"],
-        stages: StageTimes,
-        now: float,
-    ) -> Verdict:
-        named = outcome.label != REJECTED and outcome.label < len(self.labels)
-        count: int | None = None
-        if ballot.complete:
-            accepted = outcome.label != REJECTED
-            count = ballot.view_labels.count(outcome.label) if accepted else ballot.count
-        return Verdict(
-            label=outcome.label,
-            name=self.labels[outcome.label] if named else None,
-            reason=outcome.reason,
-            confidence=outcome.confidence,
-            count=count,
-            view_labels=ballot.view_labels + (None,) * (ballot.views - len(ballot.view_labels)),
-            plan=plan,
-            stage_ms=stages,
-            source=frame.source,
-            sequence=frame.sequence,
-            age_ms=(now - frame.captured_at) * 1e3,
-        )
+        return self._rules.verdicts(checked, ballots, plan, times)
 
     def __enter__(self) -> Guard:
         return self
@@ -340,5 +332,7 @@ class Guard:
 
     def close(self) -> None:
         """Releases the session and its threads; the guard cannot classify afterwards."""
-        self._runner = self._refitted = None
+        self._runner = self._refitted = self._looked_at = None
         self._engine.close()
+        if self._denoiser:
+            self._denoiser.close()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -10,11 +13,30 @@ from typing import Any, Literal
 from blurvote.runtime.defense import Defense
 from blurvote.runtime.errors import DefenseError, GuardError
 
-__all__ = ["GuardMetadata", "Precision"]
+__all__ = ["DenoiserEntry", "GuardMetadata", "Precision"]
 
 PREFIX = "blurvote."
 
 Precision = Literal["fp32", "fp16", "int8"]
+
+
+@dataclass(frozen=True)
+class DenoiserEntry:
+    """The denoiser of a guard whose noisy frames have views of their own.
+
+    Attributes:
+        name: what the denoiser is called, in reports.
+        sha256: of the denoiser's own file that it was made of; 64 lower-case hex digits.
+        onnx: of a `views` guard, the bytes of an ONNX model with the input `noisy`
+            `(B, 4, h, w)` float32 (the normalised clean view and the noise level on the backbone's
+            grid, constant per image, in [0, 1] RGB units) and the output `views`
+            `(B, K, 3, h, w)` float32 (normalised, one for each of `Defense.denoised_kinds`).
+            Empty for a `frames` guard, whose own graph denoises.
+    """
+
+    name: str
+    sha256: str
+    onnx: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True)
@@ -33,6 +55,7 @@ class GuardMetadata:
         precision: what the backbone's weights and activations are kept in.
         precision_report: what a precision below fp32 cost, and the settings that it was made with;
             empty for fp32.
+        denoiser: what denoises the views of noisy frames; None unless `defense.adaptive`.
     """
 
     kind: Literal["views", "frames"]
@@ -43,6 +66,7 @@ class GuardMetadata:
     parity: Mapping[str, Any] = field(default_factory=dict)
     precision: Precision = "fp32"
     precision_report: Mapping[str, Any] = field(default_factory=dict)
+    denoiser: DenoiserEntry | None = None
 
     def to_map(self) -> dict[str, str]:
         """The entries to store, key to JSON text (see `from_map`)."""
@@ -58,6 +82,10 @@ class GuardMetadata:
             entries[PREFIX + "precision"] = json.dumps(
                 {"name": self.precision, "report": dict(self.precision_report)}
             )
+        if self.denoiser is not None:
+            entry = {"name": self.denoiser.name, "sha256": self.denoiser.sha256}
+            entry["onnx"] = base64.b64encode(self.denoiser.onnx).decode("ascii")
+            entries[PREFIX + "denoiser"] = json.dumps(entry)
         return entries
 
     @classmethod
@@ -73,7 +101,7 @@ class GuardMetadata:
                 f"Turn the model into a guard first: blurvote export {origin} -o guard.onnx"
             )
         try:
-            texts = {PREFIX + "precision": '{"name": "fp32"}', **entries}
+            texts = {**_ABSENT, **entries}
             values = {name: json.loads(texts[PREFIX + name]) for name in _ENTRIES}
             defense = Defense.from_json(entries[PREFIX + "defense"])
         except KeyError as error:
@@ -89,9 +117,15 @@ class GuardMetadata:
         for name, (is_right, expected) in _ENTRIES.items():
             if not is_right(values[name]):
                 raise GuardError(
-                    f"{origin} has {PREFIX}{name} = {values[name]!r} in its guard metadata; "
+                    f"{origin} has {PREFIX}{name} = {_short(values[name])} in its guard metadata; "
                     f"expected {expected}. Export it again"
                 )
+        denoiser = _denoiser(values["denoiser"])
+        if defense.adaptive and values["kind"] == "views" and not (denoiser and denoiser.onnx):
+            raise GuardError(
+                f"{origin} has views of noisy frames ({', '.join(defense.noisy_views)}) and no "
+                f"denoiser in its {PREFIX}denoiser entry; export it again with --denoiser"
+            )
         size = values["frame_size"]
         return cls(
             kind=values["kind"],
@@ -102,7 +136,20 @@ class GuardMetadata:
             parity=values["parity"],
             precision=values["precision"]["name"],
             precision_report=values["precision"].get("report", {}),
+            denoiser=denoiser,
         )
+
+
+def _denoiser(value: dict[str, str] | None) -> DenoiserEntry | None:
+    if value is None:
+        return None
+    return DenoiserEntry(value["name"], value["sha256"], base64.b64decode(value["onnx"]))
+
+
+def _short(value: Any) -> str:
+    """For a message: a denoiser's bytes would fill megabytes."""
+    text = repr(value)
+    return text if len(text) <= 300 else f"{text[:297]}..."
 
 
 def _is_names(value: Any) -> bool:
@@ -131,6 +178,24 @@ def _is_precision(value: Any) -> bool:
     )
 
 
+def _is_denoiser(value: Any) -> bool:
+    if value is None:
+        return True
+    if not isinstance(value, dict):
+        return False
+    texts = [value.get(name) for name in ("name", "sha256", "onnx")]
+    if not all(isinstance(text, str) for text in texts):
+        return False
+    try:
+        base64.b64decode(value["onnx"], validate=True)
+    except (binascii.Error, ValueError):
+        return False
+    return re.fullmatch("[0-9a-f]{64}", value["sha256"]) is not None
+
+
+# What guards of earlier versions, and those without the thing, leave out.
+_ABSENT = {PREFIX + "precision": '{"name": "fp32"}', PREFIX + "denoiser": "null"}
+
 _ENTRIES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "kind": (lambda value: value in ("views", "frames"), "'views' or 'frames'"),
     "labels": (_is_names, "a list of texts"),
@@ -138,4 +203,5 @@ _ENTRIES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "provenance": (_is_object, "an object"),
     "parity": (_is_object, "an object"),
     "precision": (_is_precision, "an object whose name is fp32, fp16 or int8"),
+    "denoiser": (_is_denoiser, "an object of name, sha256 (64 hex digits) and onnx (base64)"),
 }

@@ -5,33 +5,25 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from blurvote.runtime.batch_buffer import BatchBuffer
 from blurvote.runtime.decision import Ballot, can_still_change
 from blurvote.runtime.defense import Defense
+from blurvote.runtime.denoising import Denoiser
 from blurvote.runtime.engines.protocol import Engine
 from blurvote.runtime.frame import Frame
+from blurvote.runtime.times import Times
+from blurvote.runtime.view_supply import SeenFrame, ViewSupply
 from blurvote.runtime.views import ViewBuilder
 from blurvote.runtime.vote import REJECTED, majority_vote
 
-__all__ = ["AutoPlan", "Plan", "PlanName", "Times", "ViewRunner", "needed_more"]
+__all__ = ["AutoPlan", "Plan", "PlanName", "ViewRunner", "needed_more"]
 
 PlanName = Literal["batched", "cascade"]
 Plan = Literal["auto", "batched", "cascade"]
-
-
-@dataclass
-class Times:
-    """Milliseconds spent so far in each stage of one call."""
-
-    views: float = 0.0
-    inference: float = 0.0
-    vote: float = 0.0
 
 
 class ViewRunner:
@@ -40,68 +32,83 @@ class ViewRunner:
     Args:
         builder: makes the views.
         engine: `(B, 3, h, w)` float32 views in, `(B, C)` float32 logits out.
-        views: which of the defence's views the decision uses.
+        views: which of the defence's views the decision uses, of quiet frames and of noisy ones.
+        denoiser: of an adaptive defence.
     """
 
-    def __init__(self, builder: ViewBuilder, engine: Engine, views: range) -> None:
+    def __init__(
+        self,
+        builder: ViewBuilder,
+        engine: Engine,
+        views: range,
+        denoiser: Denoiser | None = None,
+    ) -> None:
         self.builder = builder
         self.engine = engine
         self.views = views
-        self._buffer = BatchBuffer(engine, np.float32)
+        self._supply = ViewSupply(builder, engine, denoiser)
 
-    def batched(self, frames: Sequence[Frame], times: Times) -> list[Ballot]:
-        """All views of all frames in one inference."""
-        logits = self._run(frames, self.views, times)
-        return self._count(logits, times)
+    def batched(self, frames: Sequence[Frame], times: Times, remember: bool = True) -> list[Ballot]:
+        """All views of all frames in one inference.
 
-    def cascade(self, frames: Sequence[Frame], times: Times) -> list[Ballot]:
-        """As many views of each frame as its majority needs.
+        Args:
+            frames: checked; quiet and noisy ones may be mixed.
+            times: to add to.
+            remember: whether frames belong to the stream of their source, see `NoiseSwitch`.
+        """
+        seen, batch = self._supply.first(frames, self.views, times, remember)
+        return self._count(self._infer(batch, len(seen), times), seen, times)
+
+    def cascade(self, frames: Sequence[Frame], times: Times, remember: bool = True) -> list[Ballot]:
+        """As many views of each frame as its majority needs; arguments as `batched`.
 
         The fewest views that can make a majority run first, for all frames in one inference; then
         one more view at a time, for the frames where it can still change the outcome.
         """
         total = len(self.views)
         ran = total // 2 + 1
-        first = self._run(frames, self.views[:ran], times)
-        ballots = self._count(first, times)
+        seen, batch = self._supply.first(frames, self.views[:ran], times, remember)
+        first = self._infer(batch, len(seen), times)
+        ballots = self._count(first, seen, times)
         logits = list(first)
-        while open_frames := [n for n, ballot in enumerate(ballots) if can_still_change(ballot)]:
-            more = self._run([frames[n] for n in open_frames], self.views[ran : ran + 1], times)
+        while rest := [n for n, ballot in enumerate(ballots) if can_still_change(ballot)]:
+            still_open = [seen[n] for n in rest]
+            batch = self._supply.more(still_open, self.views[ran : ran + 1], times)
             ran += 1
             joined = []
-            for n, extra in zip(open_frames, more, strict=True):
+            for n, extra in zip(rest, self._infer(batch, len(rest), times), strict=True):
                 logits[n] = np.concatenate([logits[n], extra])
                 joined.append(logits[n])
-            for n, ballot in zip(open_frames, self._count(np.stack(joined), times), strict=True):
+            counted = self._count(np.stack(joined), still_open, times)
+            for n, ballot in zip(rest, counted, strict=True):
                 ballots[n] = ballot
         return ballots
 
-    def _run(self, frames: Sequence[Frame], views: range, times: Times) -> NDArray[np.float32]:
-        """Logits `(N, len(views), C)` of those views."""
-        started = time.perf_counter()
-        height, width = self.builder.defense.crop
-        count = len(views)
-        buffer = self._buffer.take(len(frames) * count, (3, height, width))
-        for n, frame in enumerate(frames):
-            out = buffer[n * count : (n + 1) * count]
-            self.builder.build(frame, out, views=views)
-        built = time.perf_counter()
-        (logits,) = self.engine.run(buffer, ["logits"])
-        times.views += (built - started) * 1e3
-        times.inference += (time.perf_counter() - built) * 1e3
-        return logits.reshape(len(frames), count, -1)
+    def shown(self, frame: Frame, noisy: bool) -> NDArray[np.float32]:
+        """The views that the decision uses, of one of the two sets; see `ViewSupply.shown`."""
+        return self._supply.shown(frame, self.views, noisy)
 
-    def _count(self, logits: NDArray[np.float32], times: Times) -> list[Ballot]:
+    def _infer(self, batch: NDArray[np.float32], frames: int, times: Times) -> NDArray[np.float32]:
+        """Logits `(frames, views of each, C)` of their views, frame by frame."""
+        started = time.perf_counter()
+        (logits,) = self.engine.run(batch, ["logits"])
+        times.inference += (time.perf_counter() - started) * 1e3
+        return logits.reshape(frames, len(batch) // frames, -1)
+
+    def _count(
+        self, logits: NDArray[np.float32], seen: Sequence[SeenFrame], times: Times
+    ) -> list[Ballot]:
         started = time.perf_counter()
         total = len(self.views)
         votes = majority_vote(logits, of=total)
         ballots = [
-            Ballot(frame_logits, tuple(view_labels), label, count, total)
-            for frame_logits, view_labels, label, count in zip(
+            Ballot(frame_logits, tuple(view_labels), label, count, total, one.noise, one.noisy)
+            for frame_logits, view_labels, label, count, one in zip(
                 logits,
                 votes.view_labels.tolist(),
                 votes.labels.tolist(),
                 votes.counts.tolist(),
+                seen,
                 strict=True,
             )
         ]
@@ -123,7 +130,8 @@ class AutoPlan:
 
     A batch costs `all_ms`. A cascade costs `first_ms` for the views that always run and, at the
     running rate of frames that those do not decide, `one_ms` for each of the rest. The rate is
-    learned from the verdicts themselves, whichever plan made them.
+    learned from the verdicts themselves, whichever plan made them. What both plans pay alike is
+    left out: a noisy frame's denoiser runs once in either, before its first views.
 
     Args:
         first_ms, one_ms, all_ms: measured milliseconds of the first views, of a single view and of

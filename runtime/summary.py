@@ -12,14 +12,14 @@ from blurvote.runtime.verdict import Verdict
 __all__ = ["Summary"]
 
 _KEPT = 10_000  # most recent frames that percentiles are taken over
-_STAGES = ("wait", "views", "inference", "vote", "total")
+_STAGES = ("wait", "views", "denoise", "inference", "vote", "total")
 
 
 class Summary:
     """Counts verdicts; feed it with `add`, read it with `to_dict` or `lines`."""
 
     def __init__(self) -> None:
-        self.frames = self.accepted = self.broken = 0
+        self.frames = self.accepted = self.denoised = self.broken = 0
         self._compared = self._disagreed = 0
         self._times = np.zeros((_KEPT, len(_STAGES)))
         self._timed = 0
@@ -30,10 +30,12 @@ class Summary:
         if verdict.reason not in ("bad_frame", "stale_frame"):  # those took no time
             stage = verdict.stage_ms
             row = self._times[self._timed % _KEPT]
-            row[:] = wait_ms, stage.views, stage.inference, stage.vote, stage.total
+            row[0] = wait_ms
+            row[1:] = [getattr(stage, name) for name in _STAGES[1:]]
             self._timed += 1
         self.frames += 1
         self.accepted += verdict.accepted
+        self.denoised += verdict.denoised
         if verdict.disagreement is not None:
             self._compared += 1
             self._disagreed += verdict.disagreement
@@ -49,6 +51,7 @@ class Summary:
             "frames": self.frames,
             "accepted": self.accepted,
             "rejected": self.frames - self.accepted,
+            "denoised": self.denoised,
             "broken": self.broken,
             "disagreement_rate": self._disagreed / self._compared if self._compared else None,
             "frames_per_second": self.frames_per_second,
@@ -77,11 +80,15 @@ class Summary:
         )
         if values["disagreement_rate"] is not None:
             text += f"; first two views disagree on {values['disagreement_rate']:.1%}"
+        if self.denoised:
+            text += f"; {self.denoised} were noisy and denoised"
         if self.broken:
             text += f"; {self.broken} inputs could not be read"
         lines = [text]
         for name, p in values["stage_ms"].items():
             if name == "wait" and not live:  # a file's frames are read ahead, for want of work
+                continue
+            if name == "denoise" and not self.denoised:
                 continue
             lines.append(
                 f"  {name:<10} p50 {p['p50']:8.2f} ms   p90 {p['p90']:8.2f} ms   "

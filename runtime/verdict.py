@@ -24,16 +24,19 @@ class StageTimes:
         views: building the views (0 on a `frames` guard, whose graph builds them).
         inference: running the session.
         vote: votes, confidence and verdicts.
+        denoise: running the denoiser on noisy frames, and putting their views in place (0 on a
+            `frames` guard, whose graph denoises).
     """
 
     views: float
     inference: float
     vote: float
+    denoise: float = 0.0
 
     @property
     def total(self) -> float:
         """The sum of the stages."""
-        return self.views + self.inference + self.vote
+        return self.views + self.denoise + self.inference + self.vote
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,12 @@ class Verdict:
         age_ms: time from the frame's capture to this verdict, in milliseconds.
         box: what part of the frame this is about, x0, y0, x1, y1 in pixels, half open; None for
             the whole frame.
+        noise: level of the frame's noise, or the box's: the standard deviation of white Gaussian
+            noise on each channel that would look as noisy, in [0, 1] RGB units; None where there is
+            no estimate (a frame too small, one not put to the guard, a `frames` guard that does not
+            need it).
+        denoised: whether the views that voted are those of a noisy frame, see
+            `Defense.noisy_views`.
     """
 
     label: int
@@ -72,6 +81,8 @@ class Verdict:
     sequence: int
     age_ms: float
     box: tuple[int, int, int, int] | None = None
+    noise: float | None = None
+    denoised: bool = False
 
     @classmethod
     def without_inference(

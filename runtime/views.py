@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -136,21 +137,97 @@ class ViewBuilder:
             DefenseError: frames of that size cannot be served.
         """
         image = as_frame(frame, colour)
+        first, last = self._range(views)
+        if out is None:
+            out = np.empty((last - first, 3, *self.defense.crop), np.float32)
+        self._run(self._builder.build, image, out, first, last)
+        return out
+
+    def build_noise(
+        self,
+        frame: Frame | NDArray[np.uint8],
+        out: NDArray[np.float32],
+        views: range | None = None,
+        colour: Colour = "rgb",
+    ) -> float | None:
+        """Builds views as `build` does, and estimates the frame's noise while it is in cache.
+
+        `blurvote.runtime.noise.estimate_noise` of every eighth view row's row of the frame, over
+        the columns that the clean view sees: `noise_grid` says which. The level is the same for all
+        instruction sets, threads and choices of views, and costs a few hundredths of the views.
+
+        Args:
+            frame, out, views, colour: as `build`.
+
+        Returns:
+            The level in [0, 0.5] of the noise of the frame's own pixels, on the scale where R, G
+            and B span [0, 1]; None where the frame has fewer than three rows, or the clean view
+            sees fewer than 34 of its columns.
+
+        Raises:
+            FrameError: as `build`.
+            DefenseError: as `build`, or the defence has no clean view.
+        """
+        self._expect_clean_view()
+        image = as_frame(frame, colour)
+        level: float = self._run(self._builder.build_noise, image, out, *self._range(views))
+        return None if math.isnan(level) else level
+
+    def noise_grid(self, height: int, width: int) -> tuple[NDArray[np.int64], int, int]:
+        """Where `build_noise` samples frames of a size.
+
+        Returns:
+            The rows of the frame, rising, in the middle of the masks; the column of the first
+            mask's left side; and the segments of 32 pixels of each row, 0 where there is no
+            estimate.
+
+        Raises:
+            DefenseError: frames of that size cannot be served, or there is no clean view.
+        """
+        rows, begin, segments, _ = self._noise_grid(height, width)
+        return np.array(rows, np.int64), begin, segments
+
+    def noise_gain(self, height: int, width: int) -> float:
+        """The level of white noise in the clean view by that in frames of a size, not normalised.
+
+        The root of the mean over rows of their squared weights' sum, along both axes: a resize that
+        shrinks averages noise away.
+
+        Raises:
+            DefenseError: frames of that size cannot be served, or there is no clean view.
+        """
+        return self._noise_grid(height, width)[3]
+
+    def _noise_grid(self, height: int, width: int) -> tuple[list[int], int, int, float]:
+        self._expect_clean_view()
+        self.plan(height, width)  # refuses what cannot be served
+        return self._builder.noise_grid(height, width)
+
+    def _expect_clean_view(self) -> None:
+        if self.defense.passes[0] != 0:
+            raise DefenseError(
+                "noise is estimated where the clean view lies, and the defence has none: its "
+                f"passes are {self.defense.passes}; expected 0 as the first of them"
+            )
+
+    def _run(
+        self,
+        build: Callable[..., Any],
+        image: Frame,
+        out: NDArray[np.float32],
+        first: int,
+        last: int,
+    ) -> Any:
         height, width = image.height, image.width
         if self._size is not None and (height, width) != self._size:
             raise FrameError(
                 f"the frame is {width}x{height} px; this builder was made for "
                 f"{self._size[1]}x{self._size[0]} px. Leave height and width out to accept any size"
             )
-        first, last = self._range(views)
-        shape = (last - first, 3, *self.defense.crop)
-        if out is None:
-            out = np.empty(shape, np.float32)
-        else:
-            _check_out(out, shape)
+        _check_out(out, (last - first, 3, *self.defense.crop))
         left, top = image.window[:2] if image.window else (0, 0)
         try:
-            self._builder.build(
+            return build(
                 image.pixels,
                 out,
                 first,
@@ -162,7 +239,6 @@ class ViewBuilder:
             )
         except ValueError as error:
             raise DefenseError(f"frames of {width}x{height} px: {error}") from None
-        return out
 
     def _range(self, views: range | None) -> tuple[int, int]:
         count = len(self.defense.passes)

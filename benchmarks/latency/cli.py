@@ -132,8 +132,8 @@ Measures a guard from frame to verdict, stage by stage, on every plan, over fram
 threads and providers, beside the undefended model and beside what people use today; all
 alternatives in turn in one run, in windows that are repeated until they agree.
 
-sections: verdict, tail, cascade, cameras, sizes, threads, providers, views, formats, boxes, vote,
-compute, start
+sections: verdict, tail, cascade, cameras, sizes, threads, providers, views, formats, noise, boxes,
+vote, compute, start
 peers (--against): blog, torch, opencv-ort, openvino, all
 scenarios: single-stream, multi-stream, offline, server, all
 

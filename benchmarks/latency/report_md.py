@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from blurvote.benchmarks.latency import report_tables as tables
 from blurvote.benchmarks.latency.formatting import aligned, joined, number
+from blurvote.benchmarks.latency.sections import noise
 from blurvote.benchmarks.results import Results
 
 __all__ = ["markdown", "terminal"]
@@ -25,6 +26,7 @@ _OTHERS: tuple[Callable[[Results], Iterable[str]], ...] = (
     tables.providers,
     tables.views,
     tables.formats,
+    noise.table,
     tables.limits,
     tables.small,
     tables.start,
@@ -51,6 +53,7 @@ def markdown(results: Results, figures: Mapping[str, str]) -> str:
         ("Providers and precisions", None, tables.providers),
         ("The three views alone", None, tables.views),
         ("Formats of cameras", None, tables.formats),
+        ("The noise estimate", None, noise.table),
         ("Growth and limits", None, tables.limits),
         ("Small parts", None, tables.small),
         ("Start, memory and load", None, tables.start),

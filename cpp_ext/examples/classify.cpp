@@ -71,7 +71,8 @@ void print(long frame, const blurvote::Verdict& verdict, const std::vector<std::
 
 void run(const Arguments& arguments) {
     const OpenedGuard opened = open_guard(arguments.guard, arguments.threads);
-    blurvote::Guard guard(opened.metadata.defense, *opened.session, arguments.plan, arguments.threads);
+    blurvote::Guard guard(opened.metadata.defense, *opened.session, arguments.plan, arguments.threads,
+                          opened.denoiser.get());
     long frame = 0;
     for (const std::string& path : arguments.files) {
         std::ifstream file;
@@ -79,7 +80,10 @@ void run(const Arguments& arguments) {
         if (!file) throw std::runtime_error("cannot read " + path);
         FrameReader reader(path == "-" ? std::cin : file, arguments.raw);
         try {
-            while (const auto span = reader.next()) print(frame++, guard.classify(*span), opened.metadata.labels);
+            // Raw video is of one camera, whose noise changes little from frame to frame.
+            for (bool follows = false; const auto span = reader.next(); follows = arguments.raw.has_value()) {
+                print(frame++, guard.classify(*span, follows), opened.metadata.labels);
+            }
         } catch (const std::exception& error) {
             throw std::runtime_error(path + ", frame " + std::to_string(frame) + ": " + error.what());
         }

@@ -9,6 +9,7 @@
 struct OpenedGuard {
     blurvote::GuardMetadata metadata;
     std::unique_ptr<blurvote::Session> session;
+    std::unique_ptr<blurvote::Session> denoiser;  // of an adaptive defence
 };
 
 // Opens a guard of kind "views", ready to run. threads: of one inference, where the engine has them.

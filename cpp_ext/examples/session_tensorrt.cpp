@@ -130,6 +130,7 @@ OpenedGuard open_guard(const std::string& path, int) {
     std::ifstream file(path, std::ios::binary);
     if (!file) throw std::runtime_error("cannot read " + path);
     const blurvote::GuardMetadata metadata = blurvote::parse_metadata(blurvote::read_onnx_metadata(file));
+    if (metadata.defense.adaptive()) throw std::runtime_error(path + " needs a denoiser; this example runs none");
     const std::string plan = path.substr(0, path.rfind(".onnx")) + ".plan";
-    return {metadata, std::make_unique<TensorRtSession>(plan, metadata.defense.spec.geometry)};
+    return {metadata, std::make_unique<TensorRtSession>(plan, metadata.defense.spec.geometry), nullptr};
 }

@@ -17,7 +17,7 @@ int voters(const Verdict& verdict) {
 }
 
 // The label of the largest mean softmax over the views that vote, if it reaches the threshold.
-void decide_mean(const Defense& defense, const float* logits, std::size_t classes, Verdict& verdict) {
+void decide_mean(double threshold, const float* logits, std::size_t classes, Verdict& verdict) {
     const int valid = voters(verdict);
     if (valid == 0) {
         verdict.reason = Rejection::invalid_views;
@@ -38,7 +38,7 @@ void decide_mean(const Defense& defense, const float* logits, std::size_t classe
     }
     const auto best = std::max_element(mean.begin(), mean.end());
     verdict.confidence = *best;
-    if (*best < *defense.threshold) {
+    if (*best < threshold) {
         verdict.reason = Rejection::low_confidence;
     } else {
         verdict.label = best - mean.begin();
@@ -65,23 +65,64 @@ void decide_majority(const Defense& defense, const float* logits, std::size_t cl
     verdict.confidence = shares / found;
 }
 
-// A host may set the fields itself, above all the threshold. One of NaN would accept everything.
-void check_decision(const Defense& defense) {
-    const std::optional<double>& threshold = defense.threshold;
+// A host may set the fields itself, above all the thresholds. One of NaN would accept everything.
+void check_threshold(const Defense& defense, const std::optional<double>& threshold, const std::string& whom) {
     if (defense.decision == Decision::mean && !threshold) {
-        throw std::invalid_argument("the guard decides by 'mean' but has no threshold; fit one by blurvote calibrate");
+        throw std::invalid_argument("the guard decides by 'mean' but has no threshold" + whom +
+                                    "; fit one by blurvote calibrate");
     }
     if (defense.decision != Decision::mean && threshold) {
-        throw std::invalid_argument("the defence has a threshold; only the decision 'mean' has one");
+        throw std::invalid_argument("the defence has a threshold" + whom + "; only the decision 'mean' has one");
     }
     if (threshold && !(*threshold >= 0 && *threshold <= 1)) {
-        throw std::invalid_argument("the threshold is " + std::to_string(*threshold) +
+        throw std::invalid_argument("the threshold" + whom + " is " + std::to_string(*threshold) +
                                     "; expected a number from 0 to 1");
     }
+}
+
+void check_decision(const Defense& defense) {
+    check_threshold(defense, defense.threshold, "");
+    if (defense.adaptive()) check_threshold(defense, defense.noisy_threshold, " for noisy frames");
     const std::vector<int>& passes = defense.spec.geometry.passes;
     if (passes.empty() || passes.size() > kMaxViews) throw std::invalid_argument("a defence has 1 to 8 views");
     if (defense.decision == Decision::single && std::find(passes.begin(), passes.end(), 1) == passes.end()) {
         throw std::invalid_argument("the decision 'single' uses the view of one pass, and the defence has none");
+    }
+    if (defense.adaptive() && defense.noisy_views.size() != passes.size()) {
+        throw std::invalid_argument("a noisy frame has as many views as others, not " +
+                                    std::to_string(defense.noisy_views.size()) + " for " +
+                                    std::to_string(passes.size()));
+    }
+    if (defense.adaptive() && passes[0] != 0) {
+        throw std::invalid_argument("noise is estimated in the clean view, and the defence has none");
+    }
+}
+
+std::size_t floats_of_view(const Defense& defense) {
+    const Geometry& g = defense.spec.geometry;
+    return static_cast<std::size_t>(3) * g.crop_h * g.crop_w;
+}
+
+// What an adaptive defence and its denoiser must have in common.
+void check_denoiser(const Defense& defense, const Session* denoiser) {
+    if (!defense.adaptive()) return;
+    std::size_t denoised = 0;
+    for (const ViewKind& kind : defense.noisy_views) {
+        const std::vector<int>& passes = defense.spec.geometry.passes;
+        denoised += kind.denoised;
+        if (!kind.denoised && std::find(passes.begin(), passes.end(), kind.passes) == passes.end()) {
+            throw std::invalid_argument("the view " + kind.name() + " of noisy frames is neither denoised nor among "
+                                        "the passes");
+        }
+    }
+    if (denoiser == nullptr) {
+        throw std::invalid_argument("the defence denoises views of noisy frames, and no session that does was given; "
+                                    "make one of GuardMetadata::denoiser");
+    }
+    if (denoiser->classes() != denoised * floats_of_view(defense)) {
+        throw std::invalid_argument("the denoiser makes " + std::to_string(denoiser->classes()) +
+                                    " floats of an image; expected " + std::to_string(denoised) + " views of " +
+                                    std::to_string(floats_of_view(defense)));
     }
 }
 
@@ -96,7 +137,7 @@ const char* rejection_name(Rejection reason) noexcept {
     }
 }
 
-Verdict decide(const Defense& defense, const float* logits, int ran, std::size_t classes) {
+Verdict decide(const Defense& defense, const float* logits, int ran, std::size_t classes, bool noisy) {
     check_decision(defense);
     if (ran < 1 || ran > views_of(defense)) {
         throw std::invalid_argument(std::to_string(ran) + " views ran; expected 1 to " +
@@ -111,7 +152,8 @@ Verdict decide(const Defense& defense, const float* logits, int ran, std::size_t
     verdict.count = static_cast<int>(count);
     if (defense.decision == Decision::mean) {
         verdict.label = kRejected;
-        decide_mean(defense, logits, classes, verdict);
+        const bool other = noisy && defense.adaptive();
+        decide_mean(other ? *defense.noisy_threshold : *defense.threshold, logits, classes, verdict);
     } else {
         decide_majority(defense, logits, classes, verdict);
     }
@@ -136,10 +178,64 @@ struct Guard::State {
     ViewBuilder builder;
     std::size_t classes;
     std::vector<float> logits;
+    Session* denoiser;
+    bool noisy = false;  // whether the last frame was
+
+    std::optional<double> first_views(const FrameSpan& frame, int first, int last, float* views);
+    bool is_noisy(const FrameSpan& frame, const std::optional<double>& noise, bool follows);
+    const float* denoise(const FrameSpan& frame, double noise);
+    void noisy_views(const FrameSpan& frame, const float* denoised, int first, int last, float* views);
+    double gain(const FrameSpan& frame);
 };
 
-Guard::Guard(const Defense& defense, Session& session, Plan plan, int threads) {
+double Guard::State::gain(const FrameSpan& frame) {
+    return builder.plan(frame.height, frame.width, subsampling(frame))->noise.gain;
+}
+
+// Builds views of a quiet frame, and estimates its noise where the defence has a clean view.
+std::optional<double> Guard::State::first_views(const FrameSpan& frame, int first, int last, float* views) {
+    if (defense.spec.geometry.passes[0] != 0) {
+        builder.build(frame, first, last, views);
+        return std::nullopt;
+    }
+    const double noise = builder.build_noise(frame, first, last, views);
+    return std::isnan(noise) ? std::nullopt : std::optional<double>(noise);
+}
+
+bool Guard::State::is_noisy(const FrameSpan& frame, const std::optional<double>& noise, bool follows) {
+    const double limit = follows && noisy ? defense.noise_low : defense.noise_high;
+    return noisy = defense.adaptive() && noise && *noise * gain(frame) >= limit;
+}
+
+// The denoised views of a frame, in memory of the denoiser. The clean view is built once more where
+// the denoiser reads it: a session's input may be memory that is slow to read.
+const float* Guard::State::denoise(const FrameSpan& frame, double noise) {
+    float* const input = denoiser->input(1);
+    builder.build(frame, 0, 1, input);
+    const std::size_t view = floats_of_view(defense);
+    std::fill_n(input + view, view / 3, static_cast<float>(noise * gain(frame)));
+    return denoiser->run(1);
+}
+
+void Guard::State::noisy_views(const FrameSpan& frame, const float* denoised, int first, int last, float* views) {
+    const std::vector<int>& passes = defense.spec.geometry.passes;
+    const std::size_t size = floats_of_view(defense);
+    for (int view = 0; view < last; ++view) {
+        const ViewKind& kind = defense.noisy_views[view];
+        float* const to = views + static_cast<std::ptrdiff_t>(view - first) * static_cast<std::ptrdiff_t>(size);
+        if (kind.denoised) {
+            if (view >= first) std::copy_n(denoised, size, to);
+            denoised += size;
+        } else if (view >= first) {
+            const int plain = static_cast<int>(std::find(passes.begin(), passes.end(), kind.passes) - passes.begin());
+            builder.build(frame, plain, plain + 1, to);
+        }
+    }
+}
+
+Guard::Guard(const Defense& defense, Session& session, Plan plan, int threads, Session* denoiser) {
     check_decision(defense);
+    check_denoiser(defense, denoiser);
     const int views = views_of(defense);
     if (plan == Plan::cascade && (defense.decision == Decision::mean || views < 3)) {
         throw std::invalid_argument(views < 3 ? "with fewer than three views none can be left out; use Plan::batched"
@@ -148,27 +244,36 @@ Guard::Guard(const Defense& defense, Session& session, Plan plan, int threads) {
     const std::size_t classes = session.classes();
     if (classes == 0) throw std::invalid_argument("the session has no classes");
     state_.reset(new State{defense, session, plan, {defense.spec, threads, available_isas().front()}, classes,
-                           std::vector<float>(static_cast<std::size_t>(views) * classes)});
+                           std::vector<float>(static_cast<std::size_t>(views) * classes), denoiser});
 }
 
 Guard::~Guard() = default;
 Guard::Guard(Guard&&) noexcept = default;
 Guard& Guard::operator=(Guard&&) noexcept = default;
 
-Verdict Guard::classify(const FrameSpan& frame) {
+Verdict Guard::classify(const FrameSpan& frame, bool follows) {
     State& s = *state_;
     const int first = s.defense.first_view(), views = views_of(s.defense);
     const std::size_t classes = s.classes;
     Verdict verdict;
     int done = 0, wanted = s.plan == Plan::cascade ? views / 2 + 1 : views;
+    const std::optional<double> noise = s.first_views(frame, first, first + wanted, s.session.input(wanted));
+    const bool noisy = s.is_noisy(frame, noise, follows);
+    const float* const denoised = noisy ? s.denoise(frame, *noise) : nullptr;
     do {
         const int count = wanted - done;
-        s.builder.build(frame, first + done, first + wanted, s.session.input(count));
+        if (noisy) {
+            s.noisy_views(frame, denoised, first + done, first + wanted, s.session.input(count));
+        } else if (done > 0) {
+            s.builder.build(frame, first + done, first + wanted, s.session.input(count));
+        }
         const float* logits = s.session.run(count);
         std::copy(logits, logits + count * classes, s.logits.begin() + static_cast<std::ptrdiff_t>(done * classes));
         done = wanted++;
-        verdict = decide(s.defense, s.logits.data(), done, classes);
+        verdict = decide(s.defense, s.logits.data(), done, classes, noisy);
     } while (can_still_change(s.defense, verdict));
+    verdict.noise = noise;
+    verdict.denoised = noisy;
     return verdict;
 }
 

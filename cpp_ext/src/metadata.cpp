@@ -3,118 +3,33 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
-#include <limits>
 #include <stdexcept>
 
+#include "base64.h"
+#include "fields.h"
 #include "json.h"
 
 namespace blurvote {
 namespace {
 
-constexpr int kSchemaVersion = 1;
+constexpr int kSchemaVersion = 1, kSchemaVersionDenoised = 2;  // 2 alone needs the fields of noisy frames
 constexpr int kMaxSide = 4096;
 
 using Type = Json::Type;
 
-std::string shown(const Json& value) {
-    switch (value.type) {
-        case Type::text: return "'" + value.text + "'";
-        case Type::number: return value.text;
-        case Type::boolean: return value.boolean ? "true" : "false";
-        case Type::null: return "null";
-        case Type::object: return "an object";
-        default: break;
-    }
-    constexpr std::size_t kShown = 10;  // enough for every list that is expected here
-    std::string list;
-    for (std::size_t k = 0; k < value.items.size() && k < kShown; ++k) list += (k ? ", " : "") + shown(value.items[k]);
-    return "[" + list + (value.items.size() > kShown ? ", ...]" : "]");
-}
-
-// The fields of the defence, each checked as it is read; the ranges are those of Python's Defense.
-class Fields {
-  public:
-    explicit Fields(const Json& object) : object_(object) {}
-
-    const Json& operator[](const std::string& name) const {
-        const auto& all = object_.fields;  // the last of a name counts, as in Python
-        for (auto field = all.rbegin(); field != all.rend(); ++field) {
-            if (field->first == name) return field->second;
-        }
-        throw std::invalid_argument("the defence has no field " + name);
-    }
-
-    [[noreturn]] void refuse(const std::string& name, const std::string& expected) const {
-        throw std::invalid_argument("Defense." + name + " is " + shown((*this)[name]) + "; expected " + expected);
-    }
-
-    int integer(const std::string& name, int smallest, int largest) const {
-        const Json& value = (*this)[name];
-        if (!is_integer(value, smallest, largest)) {
-            refuse(name, "an integer from " + std::to_string(smallest) + " to " + std::to_string(largest));
-        }
-        return static_cast<int>(value.number);
-    }
-
-    bool boolean(const std::string& name) const {
-        if ((*this)[name].type != Type::boolean) refuse(name, "true or false");
-        return (*this)[name].boolean;
-    }
-
-    // The index of the field's text in `choices`.
-    int choice(const std::string& name, const std::vector<std::string>& choices) const {
-        const Json& value = (*this)[name];
-        const auto found = std::find(choices.begin(), choices.end(), value.text);
-        if (value.type != Type::text || found == choices.end()) {
-            std::string known;
-            for (const std::string& choice : choices) known += (known.empty() ? "'" : ", '") + choice + "'";
-            refuse(name, "one of " + known);
-        }
-        return static_cast<int>(found - choices.begin());
-    }
-
-    std::vector<int> integers(const std::string& name, int smallest, int largest, const std::string& expected) const {
-        std::vector<int> values;
-        if ((*this)[name].type != Type::array) refuse(name, expected);
-        for (const Json& item : (*this)[name].items) {
-            if (!is_integer(item, smallest, largest)) refuse(name, expected);
-            values.push_back(static_cast<int>(item.number));
-        }
-        return values;
-    }
-
-    void three(const std::string& name, bool positive, float* out) const {
-        const Json& list = (*this)[name];
-        bool ok = list.type == Type::array && list.items.size() == 3;
-        for (std::size_t k = 0; ok && k < 3; ++k) {
-            const Json& item = list.items[k];
-            // As float: other conversions are undefined, and a std that becomes 0 is none.
-            ok = item.type == Type::number && std::abs(item.number) <= std::numeric_limits<float>::max() &&
-                 (!positive || item.number >= static_cast<double>(std::numeric_limits<float>::min()));
-            if (ok) out[k] = static_cast<float>(item.number);
-        }
-        if (!ok) refuse(name, positive ? "three numbers above 0" : "three finite numbers");
-    }
-
-  private:
-    static bool is_integer(const Json& value, int smallest, int largest) {
-        return value.type == Type::number && value.text.find_first_not_of("-0123456789") == std::string::npos &&
-               value.number >= smallest && value.number <= largest;
-    }
-
-    const Json& object_;
-};
-
 void check_schema(const Json& object) {
     if (object.type != Type::object) throw std::invalid_argument("the defence is no JSON object");
     const Json& version = Fields(object)["schema_version"];
-    if (version.type != Type::number || version.number != kSchemaVersion) {
+    const bool known_version = version.number == kSchemaVersion || version.number == kSchemaVersionDenoised;
+    if (version.type != Type::number || !known_version) {
         throw std::invalid_argument("the defence has schema_version " + shown(version) + "; this blurvote reads " +
-                                    std::to_string(kSchemaVersion) + ": install the blurvote that wrote it");
+                                    std::to_string(kSchemaVersion) + " and " + std::to_string(kSchemaVersionDenoised) +
+                                    ": install the blurvote that wrote it");
     }
-    const std::vector<std::string> known{"schema_version", "kernel_size", "sigma",  "passes", "blur_at",
-                                         "border",         "antialias",   "fit",    "resize", "interpolation",
-                                         "crop",           "mean",        "std",    "decision", "threshold"};
+    const std::vector<std::string> known{
+        "schema_version", "kernel_size", "sigma",     "passes",      "blur_at",      "border",
+        "antialias",      "fit",         "resize",    "interpolation", "crop",       "mean",
+        "std",            "decision",    "threshold", "noisy_views", "noise_switch", "noisy_threshold"};
     for (const auto& field : object.fields) {
         if (std::find(known.begin(), known.end(), field.first) == known.end()) {
             throw std::invalid_argument("the defence has an unknown field: " + field.first);
@@ -149,6 +64,71 @@ Geometry read_geometry(const Fields& fields) {
         fields.refuse("crop", "at least one side no longer than resize = " + std::to_string(g.resize));
     }
     return g;
+}
+
+// The fields of noisy frames; the rest of the defence is read already.
+void read_noisy(const Fields& fields, Defense& defense) {
+    const std::vector<int>& passes = defense.spec.geometry.passes;
+    std::vector<ViewKind>& kinds = defense.noisy_views;
+    const Json& names = fields["noisy_views"];
+    const std::string expected = "no names, or " + std::to_string(passes.size()) + " different ones, as many as passes";
+    if (names.type != Type::array) fields.refuse("noisy_views", expected);
+    for (const Json& name : names.items) {
+        if (name.type != Type::text) fields.refuse("noisy_views", expected);
+        const std::optional<ViewKind> kind = view_kind(name.text);
+        if (!kind) fields.refuse("noisy_views", "names of views; none is called " + shown(name));
+        for (const ViewKind& other : kinds) {
+            if (other.name() == name.text) fields.refuse("noisy_views", expected);
+        }
+        kinds.push_back(*kind);
+    }
+    if (!kinds.empty() && kinds.size() != passes.size()) fields.refuse("noisy_views", expected);
+    const auto denoised = [](const ViewKind& kind) { return kind.denoised; };
+    if (!kinds.empty() && std::none_of(kinds.begin(), kinds.end(), denoised)) {
+        fields.refuse("noisy_views", "at least one view that is denoised, such as 'denoised'");
+    }
+    if (!kinds.empty() && passes[0] != 0) fields.refuse("passes", "0 first: the clean view is what is denoised");
+    for (const ViewKind& kind : kinds) {
+        if (!kind.denoised && std::find(passes.begin(), passes.end(), kind.passes) == passes.end()) {
+            fields.refuse("noisy_views", "views that are denoised or among passes");
+        }
+    }
+    const Json& limits = fields["noise_switch"];
+    const bool two = limits.type == Type::array && limits.items.size() == 2 && Fields::is_share(limits.items[0]) &&
+                     Fields::is_share(limits.items[1]);
+    if (!two || limits.items[0].number > limits.items[1].number) {
+        fields.refuse("noise_switch", "two noise levels (low, high) with 0 <= low <= high <= 1");
+    }
+    defense.noise_low = limits.items[0].number;
+    defense.noise_high = limits.items[1].number;
+    defense.noisy_threshold = fields.threshold("noisy_threshold", defense.decision);
+    if (defense.noisy_threshold && kinds.empty()) {
+        fields.refuse("noisy_threshold", "null: without noisy_views no frame is noisy");
+    }
+}
+
+std::optional<DenoiserEntry> read_denoiser(const std::map<std::string, std::string>& entries) {
+    const auto found = entries.find("blurvote.denoiser");
+    if (found == entries.end()) return std::nullopt;
+    const Json object = parse_json(found->second);
+    if (object.type == Type::null) return std::nullopt;
+    bool whole = true;
+    const auto text = [&](const char* name) -> std::string {
+        for (auto field = object.fields.rbegin(); field != object.fields.rend(); ++field) {
+            if (field->first == name && field->second.type == Type::text) return field->second.text;
+        }
+        whole = false;
+        return {};
+    };
+    const std::string name = text("name"), sha256 = text("sha256");
+    const std::optional<std::string> onnx = decode_base64(text("onnx"));
+    const bool hex = sha256.size() == 64 && sha256.find_first_not_of("0123456789abcdef") == std::string::npos;
+    if (!whole || !onnx || !hex) {
+        throw std::invalid_argument(
+            "the guard's entry blurvote.denoiser is broken; expected an object of name, sha256 (64 hex digits) and "
+            "onnx (base64): export it again");
+    }
+    return DenoiserEntry{name, sha256, *onnx};
 }
 
 const std::string& entry(const std::map<std::string, std::string>& entries, const std::string& key) {
@@ -186,14 +166,9 @@ Defense parse_defense(const std::string& json) {
     if (defense.decision == Decision::single && std::find(passes.begin(), passes.end(), 1) == passes.end()) {
         fields.refuse("passes", "a view of one pass, which the decision 'single' uses");
     }
-    const Json& threshold = fields["threshold"];
-    if (threshold.type != Type::null) {
-        if (threshold.type != Type::number || !(threshold.number >= 0 && threshold.number <= 1)) {
-            fields.refuse("threshold", "a number from 0 to 1, or null");
-        }
-        if (defense.decision != Decision::mean) fields.refuse("threshold", "null: only the decision 'mean' has one");
-        defense.threshold = threshold.number;
-    }
+    defense.threshold = fields.threshold("threshold", defense.decision);
+    const bool noisy = fields.has("noisy_views") || fields.has("noise_switch") || fields.has("noisy_threshold");
+    if (noisy || fields["schema_version"].number == kSchemaVersionDenoised) read_noisy(fields, defense);
     return defense;
 }
 
@@ -215,6 +190,11 @@ GuardMetadata parse_metadata(const std::map<std::string, std::string>& entries) 
                                         shown(label) + "; expected a text");
         }
         metadata.labels.push_back(label.text);
+    }
+    metadata.denoiser = read_denoiser(entries);
+    if (metadata.defense.adaptive() && (!metadata.denoiser || metadata.denoiser->onnx.empty())) {
+        throw std::invalid_argument("the guard has views of noisy frames and no denoiser in its blurvote.denoiser "
+                                    "entry; export it again with --denoiser");
     }
     return metadata;
 }

@@ -70,10 +70,25 @@ struct KernelJob {
     float* scratch;  // 64-byte aligned, at least scratch_floats() floats
 };
 
+// One row of a frame whose noise is sampled, from the pixel before the first segment on.
+constexpr int kSegment = 32;  // pixels
+struct NoiseJob {
+    const std::uint8_t* row;
+    std::ptrdiff_t row_stride;  // bytes
+    int pitch;                  // bytes from a sample to the next: 2 in the luma of kYuyv, else 1
+    int channels;               // 3 of kPacked3, else 1
+    int segments;
+    std::uint8_t dark, bright;  // samples up to dark and from bright on are saturated
+
+    std::int32_t* sums;       // [segments]: of the magnitudes of the responses
+    std::int32_t* saturated;  // [segments]: samples
+};
+
 struct Kernel {
     int block_rows;  // view rows per job
     std::size_t (*scratch_floats)(const KernelJob& job);
     void (*build)(const KernelJob& job, int first_row);  // rows first_row .. first_row + block_rows - 1
+    void (*noise)(const NoiseJob& job);
 };
 
 extern const Kernel kScalarKernel;

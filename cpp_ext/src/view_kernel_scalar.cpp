@@ -65,8 +65,29 @@ void build(const KernelJob& job, int row) {
     }
 }
 
+void noise(const NoiseJob& job) {
+    static constexpr int kMask[3][3] = {{1, -2, 1}, {-2, 4, -2}, {1, -2, 1}};
+    for (int s = 0; s < job.segments; ++s) {
+        job.sums[s] = job.saturated[s] = 0;
+        for (int x = 1 + s * kSegment; x < 1 + (s + 1) * kSegment; ++x) {
+            for (int c = 0; c < job.channels; ++c) {
+                int response = 0;
+                for (int i = 0; i < 3; ++i) {
+                    for (int j = 0; j < 3; ++j) {
+                        const int at = ((x + j - 1) * job.channels + c) * job.pitch;
+                        response += kMask[i][j] * job.row[(i - 1) * job.row_stride + at];
+                    }
+                }
+                const std::uint8_t sample = job.row[(x * job.channels + c) * job.pitch];
+                job.sums[s] += response < 0 ? -response : response;
+                job.saturated[s] += sample <= job.dark || sample >= job.bright;
+            }
+        }
+    }
+}
+
 }  // namespace
 
-const Kernel kScalarKernel = {1, scratch_floats, build};
+const Kernel kScalarKernel = {1, scratch_floats, build, noise};
 
 }  // namespace blurvote

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <functional>
+#include <limits>
 #include <list>
 #include <mutex>
 #include <new>
@@ -114,6 +115,24 @@ KernelJob kernel_job(const FrameSpan& frame, const ViewPlan& plan, const ViewSpe
     return job;
 }
 
+// The sampled row `index` of a frame.
+NoiseJob noise_job(const FrameSpan& frame, const NoiseGrid& grid, int index, NoiseSegments& segments) {
+    NoiseJob job{};
+    job.channels = frame.colour == Colour::rgb || frame.colour == Colour::bgr ? 3 : 1;
+    job.pitch = frame.colour == Colour::yuyv ? 2 : 1;
+    const std::ptrdiff_t column = grid.begin + (frame.colour == Colour::yuyv && frame.odd_left);
+    job.row_stride = frame.row_stride;
+    job.row = frame.data + grid.rows[index] * frame.row_stride + column * job.channels * job.pitch;
+    job.segments = grid.segments;
+    const Saturation limits = saturation(frame);
+    job.dark = static_cast<std::uint8_t>(limits.dark);
+    job.bright = static_cast<std::uint8_t>(limits.bright);
+    const std::ptrdiff_t first = static_cast<std::ptrdiff_t>(index) * grid.segments;
+    job.sums = segments.sums.data() + first;
+    job.saturated = segments.saturated.data() + first;
+    return job;
+}
+
 bool same(const Subsampling& a, const Subsampling& b) {
     return a.rows == b.rows && a.cols == b.cols && a.odd_top == b.odd_top && a.odd_left == b.odd_left;
 }
@@ -134,7 +153,8 @@ ViewPlan plan_views(const ViewSpec& spec, int height, int width, const Subsampli
     expect(fits, "the frame has " + by(height, width) + "; expected sides of 1 to " + std::to_string(kMaxSide));
     const Size size = resized_size(g, height, width);
     ViewPlan plan{height, width, chroma, plan_axis(g, height, size.height, g.crop_h),
-                  plan_axis(g, width, size.width, g.crop_w), {}, {}};
+                  plan_axis(g, width, size.width, g.crop_w), {}, {}, {}};
+    if (g.passes[0] == 0) plan.noise = noise_grid(plan.rows, plan.cols);
     plan_kinks(plan.rows, g);
     if (chroma.rows > 1) plan.chroma_rows = chroma_axis(plan.rows, chroma.odd_top);
     if (chroma.cols > 1) plan.chroma_cols = chroma_axis(plan.cols, chroma.odd_left);
@@ -184,6 +204,7 @@ struct ViewBuilder::State {
     std::list<std::shared_ptr<const ViewPlan>> plans;  // most recently used first
     ThreadPool pool;
     std::vector<Scratch> scratch;  // one per thread
+    NoiseSegments segments;
 };
 
 ViewBuilder::ViewBuilder(const ViewSpec& spec, int threads, Isa isa)
@@ -210,6 +231,18 @@ std::shared_ptr<const ViewPlan> ViewBuilder::plan(int height, int width, const S
 }
 
 void ViewBuilder::build(const FrameSpan& frame, int first_view, int last_view, float* out) {
+    build(frame, first_view, last_view, out, false);
+}
+
+double ViewBuilder::build_noise(const FrameSpan& frame, int first_view, int last_view, float* out) {
+    if (state_->spec.geometry.passes[0] != 0) {
+        throw std::invalid_argument("noise is estimated where the clean view lies, and there is none: the first of the "
+                                    "passes is " + std::to_string(state_->spec.geometry.passes[0]));
+    }
+    return build(frame, first_view, last_view, out, true);
+}
+
+double ViewBuilder::build(const FrameSpan& frame, int first_view, int last_view, float* out, bool noise) {
     const int views = static_cast<int>(state_->spec.geometry.passes.size());
     // Not by expect(), whose messages would allocate for every frame.
     if (frame.data == nullptr) {
@@ -233,13 +266,22 @@ void ViewBuilder::build(const FrameSpan& frame, int first_view, int last_view, f
     std::lock_guard<std::mutex> lock(s.build_mutex);
     const std::size_t floats = s.kernel.scratch_floats(job);
     for (Scratch& scratch : s.scratch) scratch.at_least(floats);
+    if (noise) s.segments.make_room(plan->noise);
     const int rows = s.kernel.block_rows;
     const auto task = [&](int block, int thread) {
         KernelJob mine = job;
         mine.scratch = s.scratch[thread].at_least(0);
         s.kernel.build(mine, block * rows);
+        if (!noise || plan->noise.segments == 0) return;
+        // The sampled rows of these view rows, which are in cache now.
+        int sampled = (block * rows + kNoiseEvery / 2 - 1) / kNoiseEvery;
+        for (; sampled * kNoiseEvery + kNoiseEvery / 2 < std::min((block + 1) * rows, job.out_h); ++sampled) {
+            s.kernel.noise(noise_job(frame, plan->noise, sampled, s.segments));
+        }
     };
     s.pool.run((job.out_h + rows - 1) / rows, std::cref(task));  // by reference: a copy would allocate
+    if (!noise) return std::numeric_limits<double>::quiet_NaN();
+    return noise_level(noise_reading(s.segments, plan->noise, frame.colour), frame.colour, frame.matrix, frame.range);
 }
 
 }  // namespace blurvote

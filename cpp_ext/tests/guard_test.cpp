@@ -64,7 +64,8 @@ void defences_are_read() {
 
 void broken_defences_are_refused() {
     const struct { const char *old, *fresh, *said; } cases[] = {
-        {"\"schema_version\": 1", "\"schema_version\": 2", "schema_version 2; this blurvote reads 1"},
+        {"\"schema_version\": 1", "\"schema_version\": 3", "schema_version 3; this blurvote reads 1 and 2"},
+        {"\"schema_version\": 1", "\"schema_version\": 2", "the defence has no field noisy_views"},
         {"\"kernel_size\": 7", "\"kernel_size\": 6", "Defense.kernel_size is 6; expected an odd integer"},
         {"\"kernel_size\": 7", "\"kernel_size\": 7.5", "Defense.kernel_size is 7.5; expected an integer from 3 to 31"},
         {"\"sigma\": 1.5", "\"sigma\": 0", "Defense.sigma is 0; expected a number from 0.01"},

@@ -75,7 +75,10 @@ def _run(args: argparse.Namespace) -> int:
         print(json.dumps(result, indent=2))
     else:
         done = f"built in {result['seconds']:.0f} s" if result["built"] else "was built already"
-        print(f"{args.guard}: {done}; a trial run took {result['trial_ms']:.2f} ms")
+        took = f"{result['trial_ms']:.2f} ms"
+        if result["denoiser_trial_ms"] is not None:
+            took += f", and one of its denoiser {result['denoiser_trial_ms']:.2f} ms"
+        print(f"{args.guard}: {done}; a trial run took {took}")
         if args.ep_context:
             print(f"{args.ep_context}: a guard for this machine's {args.provider}")
     return 0
@@ -103,21 +106,28 @@ def _settings(args: argparse.Namespace) -> EngineSettings:
 
 
 def _build(path: Path, settings: EngineSettings, terminal: bool) -> dict[str, Any]:
-    """Opens the engine, which builds it, while this thread says how it goes."""
+    """Opens the engines, which builds them, while this thread says how it goes."""
+    from blurvote.runtime.denoising import open_denoiser_engine
     from blurvote.runtime.engines.onnx_metadata import read_metadata
     from blurvote.runtime.engines.registry import open_engine
     from blurvote.runtime.metadata import GuardMetadata
 
     metadata = GuardMetadata.from_map(read_metadata(path), str(path))
     result: dict[str, Any] = {"guard": str(path), "provider": settings.provider}
+    result["denoiser_trial_ms"] = None
     failures: list[BaseException] = []
 
     def work() -> None:
         try:
             engine = open_engine(path, settings)
-            result["trial_ms"] = _trial(engine, metadata)
+            result["trial_ms"] = _trial(engine, *_grey_batch(metadata))
             result["options"] = engine.provider_options
             engine.close()
+            denoiser = open_denoiser_engine(path, metadata, settings, settings.provider)
+            if denoiser is not None:
+                size = (1, 4, *metadata.defense.crop)
+                result["denoiser_trial_ms"] = _trial(denoiser, size, "float32")
+                denoiser.close()
         except BaseException as error:  # raised again below, in the thread that is waited for
             failures.append(error)
 
@@ -150,15 +160,18 @@ def _entries(folder: Path) -> set[tuple[str, int]]:
     return {(path.name, path.stat().st_mtime_ns) for path in there if path.name[0] != "."}
 
 
-def _trial(engine: Any, metadata: Any) -> float:
-    """Milliseconds of the second of two runs on a grey batch of one."""
+def _grey_batch(metadata: Any) -> tuple[tuple[int, ...], str, int]:
+    """Shape, dtype and value of one grey frame, or of one view of it, as the guard takes it."""
+    if metadata.kind == "views":
+        return (1, 3, *metadata.defense.crop), "float32", 0
+    return (1, *(metadata.frame_size or (480, 640)), 3), "uint8", 127
+
+
+def _trial(engine: Any, shape: tuple[int, ...], dtype: str, value: int = 0) -> float:
+    """Milliseconds of the second of two runs on a batch of one."""
     import numpy as np
 
-    if metadata.kind == "views":
-        batch = np.zeros((1, 3, *metadata.defense.crop), np.float32)
-    else:
-        height, width = metadata.frame_size or (480, 640)
-        batch = np.full((1, height, width, 3), 127, np.uint8)
+    batch = np.full(shape, value, dtype)
     engine.run(batch)
     started = time.perf_counter()
     engine.run(batch)

@@ -30,7 +30,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         "--frame-size",
         type=frame_size,
         metavar="HxW",
-        help="show the effective blur for this frame size",
+        help="show the effective blur, and from which noise on it is denoised, for this frame size",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     here = parser.add_argument_group(
@@ -57,9 +57,14 @@ def _run(args: argparse.Namespace) -> int:
     if metadata.frame_size and not args.frame_size:
         sizes = [metadata.frame_size]
     effective: dict[str, Any] = {}
+    switch: dict[str, tuple[float, float]] = {}
     for height, width in sizes:
         try:
             effective[f"{height}x{width}"] = builder.effective_sigma(height, width)
+            if metadata.defense.adaptive:
+                gain = builder.noise_gain(height, width)
+                low, high = metadata.defense.noise_switch
+                switch[f"{height}x{width}"] = low / gain, high / gain
         except DefenseError as error:
             effective[f"{height}x{width}"] = str(error)
     if args.json:
@@ -72,6 +77,8 @@ def _run(args: argparse.Namespace) -> int:
                     "defense": asdict(metadata.defense),
                     "labels": list(metadata.labels),
                     "effective_sigma_px": effective,
+                    "denoiser": _denoiser(metadata),
+                    "noise_switch_at_frame": switch,
                     "provenance": dict(metadata.provenance),
                     "parity": dict(metadata.parity),
                     "precision": {
@@ -84,7 +91,7 @@ def _run(args: argparse.Namespace) -> int:
             )
         )
         return 0
-    print(_text(args.guard, metadata, effective))
+    print(_text(args.guard, metadata, effective, switch))
     if here:
         print(_here(here))
     return 0
@@ -120,13 +127,21 @@ def _here(here: dict[str, Any]) -> str:
     )
 
 
-def _text(path: str, metadata: Any, effective: dict[str, Any]) -> str:
+def _denoiser(metadata: Any) -> dict[str, str] | None:
+    entry = metadata.denoiser
+    return None if entry is None else {"name": entry.name, "sha256": entry.sha256}
+
+
+def _text(
+    path: str, metadata: Any, effective: dict[str, Any], switch: dict[str, tuple[float, float]]
+) -> str:
     defense = metadata.defense
     takes = "normalised views" if metadata.kind == "views" else "uint8 frames"
     size = "x".join(map(str, metadata.frame_size)) if metadata.frame_size else "any size"
     lines = [
         f"{path}: {metadata.kind} guard (takes {takes}, frames of {size})",
         f"  views      {', '.join(defense.view_name(view) for view in defense.views)}",
+        *_noisy(metadata),
         f"  blur       {defense.kernel_size} taps, sigma {defense.sigma:g} px at the "
         f"{defense.blur_at}, border {defense.border}",
         f"  grid       {defense.fit} to {defense.crop[0]}x{defense.crop[1]}"
@@ -134,7 +149,12 @@ def _text(path: str, metadata: Any, effective: dict[str, Any]) -> str:
         + f", {defense.interpolation}, {'antialiased' if defense.antialias else 'no antialias'}",
         f"  normalise  mean {list(defense.mean)}, std {list(defense.std)}",
         f"  decision   {defense.decision}"
-        + (f", threshold {defense.threshold:.4f}" if defense.threshold is not None else ""),
+        + (f", threshold {defense.threshold:.4f}" if defense.threshold is not None else "")
+        + (
+            f", of noisy frames {defense.noisy_threshold:.4f}"
+            if defense.noisy_threshold is not None
+            else ""
+        ),
         f"  labels     {len(metadata.labels)}"
         + (
             f" ({', '.join(metadata.labels[:4])}, ...)"
@@ -151,6 +171,11 @@ def _text(path: str, metadata: Any, effective: dict[str, Any]) -> str:
             continue
         values = ", ".join(f"{(vertical + horizontal) / 2:.2f}" for vertical, horizontal in sigmas)
         lines.append(f"  effective sigma on a {frame} frame: {values} px of the grid")
+    for frame, (low, high) in switch.items():
+        lines.append(
+            f"  a {frame} frame is noisy from {high * 255:.1f} of 255 grey levels, in a stream "
+            f"until below {low * 255:.1f}"
+        )
     for name, entries in (("provenance", metadata.provenance), ("parity", metadata.parity)):
         if entries:
             fp32 = name == "parity" and metadata.precision != "fp32"
@@ -161,6 +186,25 @@ def _text(path: str, metadata: Any, effective: dict[str, Any]) -> str:
                 if not isinstance(value, (list, dict))
             ]
     return "\n".join(lines)
+
+
+def _noisy(metadata: Any) -> list[str]:
+    """What is done about noisy frames; nothing where that is nothing."""
+    defense = metadata.defense
+    if not defense.adaptive:
+        return []
+    names = ", ".join(defense.view_name(view, noisy=True) for view in defense.views)
+    low, high = defense.noise_switch
+    lines = [
+        f"  if noisy   {names}",
+        f"  noisy is   from {high * 255:.2f} of 255 grey levels on the grid, in a stream until "
+        f"below {low * 255:.2f}",
+    ]
+    if metadata.denoiser:
+        lines.append(
+            f"  denoiser   {metadata.denoiser.name} (sha256 {metadata.denoiser.sha256[:12]})"
+        )
+    return lines
 
 
 def _precision(report: Mapping[str, Any]) -> str:
@@ -180,8 +224,9 @@ def _precision(report: Mapping[str, Any]) -> str:
 COMMAND = Command(
     name="info",
     help="show what a guard file says about itself",
-    description="Prints a guard's defence, labels, origin and parity report, and how strong its "
-    "blur really is on the backbone's grid for a frame size.",
+    description="Prints a guard's defence, labels, origin and parity report, how strong its blur "
+    "really is on the backbone's grid for a frame size, and how noisy such a frame must be to be "
+    "denoised.",
     examples="""
 blurvote info guard.onnx
 blurvote info guard.onnx --frame-size 1080x1920

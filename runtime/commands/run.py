@@ -57,7 +57,11 @@ def _configure_guard(group: argparse._ArgumentGroup) -> None:
     add_engine_arguments(group)
     group.add_argument("--plan", default="auto", choices=("auto", "batched", "cascade"))
     group.add_argument("--threads", type=positive_int, help="default: the usable physical cores")
-    group.add_argument("--threshold", type=float, help="for guards that decide by mean softmax")
+    group.add_argument(
+        "--threshold",
+        type=float,
+        help="for guards that decide by mean softmax; of quiet frames and of noisy ones",
+    )
     group.add_argument("--no-spin", action="store_true", help="idle threads sleep during a run")
     group.add_argument(
         "--tuned",
@@ -306,8 +310,9 @@ COMMAND = Command(
     help="classify pictures, videos and cameras with a guard",
     description="Classifies the frames of the sources and prints a verdict for each, then a "
     "summary. Files are read one after the other, every frame; cameras all at once, the newest "
-    "frame first, and opened again when they are lost. Exit status: 0 all read, 1 some inputs "
-    "could not be read, 2 error, 130 Ctrl-C.",
+    "frame first, and opened again when they are lost. A guard with a denoiser judges noisy frames "
+    "by views of their own, and the verdict says so. Exit status: 0 all read, 1 some inputs could "
+    "not be read, 2 error, 130 Ctrl-C.",
     examples="""
 blurvote run guard.onnx photo.jpg
 blurvote run guard.onnx 'images/*.png' --json

@@ -16,6 +16,7 @@ from blurvote.runtime.engines import options as known
 from blurvote.runtime.engines.binding import KEPT_SHAPES, Key, Slot, SlotPool, key_of
 from blurvote.runtime.engines.elf import dependencies
 from blurvote.runtime.engines.libraries import explain_failure, load_dependencies, provider_library
+from blurvote.runtime.engines.model_bytes import Model
 from blurvote.runtime.engines.ort import Chain, OnnxRuntimeEngine
 from blurvote.runtime.engines.pinned import PinnedMemory
 from blurvote.runtime.engines.protocol import Compute, EngineSettings, Provider, Steps
@@ -54,13 +55,13 @@ class CudaEngine(OnnxRuntimeEngine):
     LIBRARIES: ClassVar[tuple[str, ...]] = ("cuda",)  # of ONNX Runtime's providers
     GRAPH: ClassVar[str] = "enable_cuda_graph"
 
-    def __init__(self, path: str | Path, settings: EngineSettings) -> None:
+    def __init__(self, model: Model, settings: EngineSettings) -> None:
         self._slots = SlotPool(self._slot)
         self._graphs: dict[Key, Slot] = {}
         self._graph_numbers = itertools.count(1)
         self._graph_thread = ThreadPoolExecutor(1, "blurvote-cuda-graph")  # started when needed
         self._chosen: dict[str, str] = {}
-        super().__init__(path, settings)
+        super().__init__(model, settings)
         self._host = PinnedMemory(self._cuda_runtime(), self._device_id)
         if self._captures:
             size = self._session.get_inputs()[0].shape[1:]

@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
+from blurvote.runtime.engines.model_bytes import Model, ModelBytes
 from blurvote.runtime.errors import GuardError
 
 __all__ = ["append_metadata", "read_metadata", "require_file"]
@@ -36,38 +38,24 @@ def require_file(path: str | Path) -> Path:
     return path
 
 
-def read_metadata(path: str | Path) -> dict[str, str]:
+def read_metadata(model: Model) -> dict[str, str]:
     """The metadata entries; of entries with one key the last counts.
 
     Raises:
         GuardError: the file is missing, cannot be read, or is no protobuf message.
     """
-    require_file(path)
-    entries: dict[str, str] = {}
     try:
-        with Path(path).open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            while file.tell() < size:
-                field, wire = divmod(_read_varint(file), 8)
-                if wire == _BYTES:
-                    length = _read_varint(file)
-                    if file.tell() + length > size:
-                        raise ValueError("it ends in the middle of an entry")
-                    if field == _METADATA:
-                        key, value = _read_entry(file, file.tell() + length)
-                        entries[key] = value
-                    else:
-                        file.seek(length, os.SEEK_CUR)
-                else:
-                    _skip(file, wire)
+        if isinstance(model, ModelBytes):
+            return _read_entries(BytesIO(model.data), len(model.data))
+        with require_file(model).open("rb") as file:
+            return _read_entries(file, os.fstat(file.fileno()).st_size)
     except OSError as error:
-        raise GuardError(f"{path} cannot be read: {error.strerror}") from error
+        raise GuardError(f"{model} cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise GuardError(
-            f"{path} cannot be loaded as an ONNX model ({error}). Is it truncated, or not an ONNX "
+            f"{model} cannot be loaded as an ONNX model ({error}). Is it truncated, or not an ONNX "
             "file? Export it again"
         ) from error
-    return entries
 
 
 def append_metadata(path: str | Path, entries: Mapping[str, str]) -> None:
@@ -80,6 +68,24 @@ def append_metadata(path: str | Path, entries: Mapping[str, str]) -> None:
         for key, value in entries.items():
             entry = _text(1, key) + _text(2, value)
             file.write(_varint(_METADATA << 3 | _BYTES) + _varint(len(entry)) + entry)
+
+
+def _read_entries(file: BinaryIO, size: int) -> dict[str, str]:
+    entries: dict[str, str] = {}
+    while file.tell() < size:
+        field, wire = divmod(_read_varint(file), 8)
+        if wire == _BYTES:
+            length = _read_varint(file)
+            if file.tell() + length > size:
+                raise ValueError("it ends in the middle of an entry")
+            if field == _METADATA:
+                key, value = _read_entry(file, file.tell() + length)
+                entries[key] = value
+            else:
+                file.seek(length, os.SEEK_CUR)
+        else:
+            _skip(file, wire)
+    return entries
 
 
 def _read_entry(file: BinaryIO, end: int) -> tuple[str, str]:

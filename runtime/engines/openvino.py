@@ -11,13 +11,14 @@ import functools
 import threading
 import time
 from collections.abc import Sequence
-from pathlib import Path
+from io import BytesIO
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from blurvote.runtime.engines.model_bytes import Model, ModelBytes
 from blurvote.runtime.engines.onnx_metadata import read_metadata
 from blurvote.runtime.engines.protocol import Compute, EngineSettings, Provider, Steps
 from blurvote.runtime.errors import GuardError, ProviderError
@@ -85,7 +86,7 @@ class OpenVinoEngine:
     them than processors. Its intermediate memory is one set per calling thread.
 
     Args:
-        path: the ONNX file.
+        model: the path of an ONNX file, or a model in memory.
         settings: see `EngineSettings`. Options are the device's writable properties by OpenVINO's
             names (`ENABLE_CPU_PINNING`, `NUM_STREAMS`, ...), and `CACHE_DIR`, a folder in which
             compiled models are kept: whoever can write there decides what runs.
@@ -99,18 +100,18 @@ class OpenVinoEngine:
             is unknown or refused.
     """
 
-    def __init__(self, path: str | Path, settings: EngineSettings) -> None:
-        self._path = str(path)
+    def __init__(self, model: Model, settings: EngineSettings) -> None:
+        self._path = str(model)  # or what errors call a model without one
         self.provider: Provider = "openvino"
         self.compute = settings.compute
         self._openvino = _import_openvino()
         core = shared_core()
         properties = self._properties(core, settings)
-        model = self._read()
-        self.metadata = read_metadata(path)
-        self.input_name: str = model.inputs[0].any_name
-        self.output_names: list[str] = [output.any_name for output in model.outputs]
-        self._compiled = self._compile(core, model, properties)
+        network = self._read(model)
+        self.metadata = read_metadata(model)
+        self.input_name: str = network.inputs[0].any_name
+        self.output_names: list[str] = [output.any_name for output in network.outputs]
+        self._compiled = self._compile(core, network, properties)
         self.threads = int(self._compiled.get_property("INFERENCE_NUM_THREADS"))
         self._local = threading.local()  # an infer request per calling thread
 
@@ -147,14 +148,15 @@ class OpenVinoEngine:
             **settings.options,
         }
 
-    def _read(self) -> Any:
+    def _read(self, source: Model) -> Any:
         """The model by the ONNX frontend alone: `Core.read_model` would try every format."""
+        given = BytesIO(source.data) if isinstance(source, ModelBytes) else self._path
         try:
             frontend = self._openvino.frontend.FrontEndManager().load_by_framework("onnx")
-            model = frontend.convert(frontend.load(self._path))
+            model = frontend.convert(frontend.load(given))
         except Exception as error:  # pybind's exceptions have no common base
             said = _text(error)
-            if "parse" in said:
+            if "parse" in said or "binary protobuf" in said:  # of a file, of bytes
                 raise self._not_a_model(said) from error
             raise GuardError(
                 f"OpenVINO cannot run {self._path} ({said}); provider 'cpu' is ONNX Runtime"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from blurvote.runtime.engines.model_bytes import Model, ModelBytes
 from blurvote.runtime.engines.protocol import Compute, EngineSettings, Provider, Steps
 from blurvote.runtime.errors import GuardError, ProviderError
 from blurvote.runtime.machine import onnxruntime_advice, usable_cores
@@ -51,7 +51,7 @@ class OnnxRuntimeEngine:
     else of the underscored methods as it needs.
 
     Args:
-        path: the ONNX file.
+        model: the path of an ONNX file, or a model in memory.
         settings: see `EngineSettings`; the CPU has no options.
 
     Attributes:
@@ -68,8 +68,9 @@ class OnnxRuntimeEngine:
     DEVICE: ClassVar[str] = "cpu"  # where inputs and outputs live, as OrtValue calls it
     COMPUTES: ClassVar[tuple[Compute, ...]] = ("fp32",)
 
-    def __init__(self, path: str | Path, settings: EngineSettings) -> None:
-        self._path = str(path)
+    def __init__(self, model: Model, settings: EngineSettings) -> None:
+        self._source = model
+        self._path = str(model)  # or what errors call a model without one
         self._settings = settings
         self.provider = self.PROVIDER
         self.compute = settings.compute
@@ -91,9 +92,9 @@ class OnnxRuntimeEngine:
         """ONNX Runtime's providers in order of preference, with their options."""
         return [(self.EXECUTION_PROVIDER, {})]
 
-    def _model(self) -> str:
-        """The file that the session loads."""
-        return self._path
+    def _model(self) -> str | bytes:
+        """The file that the session loads, or its bytes."""
+        return self._source.data if isinstance(self._source, ModelBytes) else self._path
 
     def _session_options(self) -> Any:
         options = self._ort.SessionOptions()

@@ -14,7 +14,7 @@ from itertools import chain
 from blurvote.runtime.errors import ProviderError
 from blurvote.runtime.metadata import GuardMetadata
 
-__all__ = ["MAX_FRAMES", "PROFILE_OPTIONS", "check_profiles", "guard_profiles"]
+__all__ = ["MAX_FRAMES", "PROFILE_OPTIONS", "batch_profiles", "check_profiles", "guard_profiles"]
 
 MAX_FRAMES = 8  # frames in one inference that an engine is built for, as a pipeline takes on a GPU
 
@@ -42,8 +42,19 @@ def guard_profiles(metadata: GuardMetadata, max_frames: int = MAX_FRAMES) -> dic
                 "export it with --frame-size HEIGHTxWIDTH, or as --input views"
             )
         counts, rest, name = (1, 1, max_frames), (*metadata.frame_size, 3), "frames"
+    return batch_profiles(name, counts, rest)
+
+
+def batch_profiles(name: str, counts: tuple[int, int, int], item: Shape) -> dict[str, str]:
+    """The three profile options for batches of one input.
+
+    Args:
+        name: of the input.
+        counts: items of the least, the best and the largest batch.
+        item: shape of one item.
+    """
     return {
-        option: f"{name}:{'x'.join(map(str, (count, *rest)))}"
+        option: f"{name}:{'x'.join(map(str, (count, *item)))}"
         for option, count in zip(PROFILE_OPTIONS, counts, strict=True)
     }
 

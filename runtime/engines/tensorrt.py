@@ -58,7 +58,7 @@ class TensorRtEngine(CudaEngine):
         needed = dependencies(library) if library.is_file() else []
         tensorrt = next((name for name in needed if name.startswith("libnvinfer.")), "")
         self._setup = TensorRtSetup.examine(
-            Path(self._path), self._settings, self._chosen, self._ort.__version__, tensorrt
+            self._source, self._settings, self._chosen, self._ort.__version__, tensorrt
         )
 
     def _chain(self) -> Chain:

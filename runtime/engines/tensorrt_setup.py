@@ -1,19 +1,26 @@
-"""What TensorRT is to build, or has built, for one guard on this machine."""
+"""What TensorRT is to build, or has built, for one guard or its denoiser on this machine."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from blurvote.runtime.engines import options as known
 from blurvote.runtime.engines.engine_cache import EngineCache, default_folder
 from blurvote.runtime.engines.ep_context import context_facts
+from blurvote.runtime.engines.model_bytes import Model, ModelBytes
 from blurvote.runtime.engines.nvidia import ask_gpu, tensorrt_version
 from blurvote.runtime.engines.onnx_metadata import read_metadata
-from blurvote.runtime.engines.profiles import MAX_FRAMES, PROFILE_OPTIONS, guard_profiles
+from blurvote.runtime.engines.profiles import (
+    MAX_FRAMES,
+    PROFILE_OPTIONS,
+    batch_profiles,
+    guard_profiles,
+)
 from blurvote.runtime.engines.protocol import Compute, EngineSettings
 from blurvote.runtime.errors import EngineNotBuiltError, ProviderError
 from blurvote.runtime.metadata import GuardMetadata
@@ -29,7 +36,8 @@ class TensorRtSetup:
     """A guard, this machine and the settings, as TensorRT needs them.
 
     Attributes:
-        path: the guard.
+        path: the guard; for a model that it carries, its guard.
+        name: what errors call the model.
         options: ONNX Runtime's options for the provider, without those about caches.
         facts: what the engine depends on; the key in the cache.
         cache: where it is kept.
@@ -39,6 +47,7 @@ class TensorRtSetup:
     """
 
     path: Path
+    name: str
     options: Mapping[str, str]
     facts: Mapping[str, Any]
     cache: EngineCache
@@ -49,7 +58,7 @@ class TensorRtSetup:
     @classmethod
     def examine(
         cls,
-        path: Path,
+        model: Model,
         settings: EngineSettings,
         chosen: Mapping[str, str],
         onnxruntime: str,
@@ -58,7 +67,7 @@ class TensorRtSetup:
         """Looks at the guard, the GPU and TensorRT.
 
         Args:
-            path: the guard.
+            model: the guard, or a model that it carries in memory.
             settings: as given.
             chosen: its options, checked.
             onnxruntime: the installed version.
@@ -68,7 +77,8 @@ class TensorRtSetup:
             GuardError: the file is not a guard.
             ProviderError: TensorRT cannot serve this guard with these settings on this machine.
         """
-        metadata = read_metadata(path)
+        path = model.guard if isinstance(model, ModelBytes) else Path(model)
+        metadata = read_metadata(model)
         context = context_facts(metadata, path)
         if context is not None and "ep_context" in chosen:
             raise ProviderError(
@@ -84,7 +94,7 @@ class TensorRtSetup:
         tensorrt = tensorrt_version(library)
         most = int(chosen.get("max_frames", MAX_FRAMES))
         options = {
-            **guard_profiles(GuardMetadata.from_map(metadata, str(path)), most),
+            **_profiles(model, metadata, most),
             **{name: text for name, text in chosen.items() if not known.TENSORRT[name].ours},
             **_arithmetic(settings.compute, tensorrt),
         }
@@ -93,8 +103,7 @@ class TensorRtSetup:
         known.check_combinations(options, compute=settings.compute)
         keyed = {name: text for name, text in options.items() if name != "device_id"}
         facts = {
-            "guard": guard_sha256(path),
-            "file": path.name,  # ONNX Runtime names engine files by it, too
+            **_identity(model),
             "provider": settings.provider,
             "compute": settings.compute,
             "onnxruntime": onnxruntime,
@@ -106,6 +115,7 @@ class TensorRtSetup:
         }
         return cls(
             path=path,
+            name=str(model),
             options=options,
             facts=facts,
             cache=EngineCache(Path(chosen.get("cache_dir") or default_folder())),
@@ -131,10 +141,27 @@ class TensorRtSetup:
                 command += ["--option", f"{name}={text}"]
         facts = self.facts
         return EngineNotBuiltError(
-            f"{self.path} has no TensorRT engine yet for this machine ({facts['gpu']}, TensorRT "
+            f"{self.name} has no TensorRT engine yet for this machine ({facts['gpu']}, TensorRT "
             f"{facts['tensorrt']}, onnxruntime {facts['onnxruntime']}). Building it takes minutes: "
             f"{shlex.join(command)}"
         )
+
+
+def _profiles(model: Model, metadata: Mapping[str, str], most: int) -> dict[str, str]:
+    """The shapes to build for; a model beside the guard's graph takes one item per frame."""
+    if isinstance(model, ModelBytes):
+        return batch_profiles(model.input_name, (1, 1, most), model.item)
+    return guard_profiles(GuardMetadata.from_map(metadata, str(model)), most)
+
+
+def _identity(model: Model) -> dict[str, str]:
+    """What the engine is of: a hash, and the file's name, after which ONNX Runtime names engine
+    files, too.
+    """
+    if isinstance(model, ModelBytes):
+        # Not the guard's name: an EPContext model of the guard carries the same denoiser.
+        return {"guard": sha256(model.data).hexdigest(), "file": model.role}
+    return {"guard": guard_sha256(model), "file": Path(model).name}
 
 
 def _arithmetic(compute: Compute, tensorrt: str) -> dict[str, str]:

@@ -58,7 +58,7 @@ class Camera:
         total, frames_per_second: as its source says.
         errors: frames that could not be read or classified, and failures to open.
         reconnects: how often it was opened again.
-        verdicts, accepted: how many.
+        verdicts, accepted, denoised: how many; the last are by the views of noisy frames.
         history: the same over time.
     """
 
@@ -73,7 +73,7 @@ class Camera:
         self.live: bool | None = None
         self.over = False
         self.latest: Observation | None = None
-        self.errors = self.reconnects = self.verdicts = self.accepted = 0
+        self.errors = self.reconnects = self.verdicts = self.accepted = self.denoised = 0
         self.frames_per_second: float | None = None
         self.total: int | None = None
         self.history = History()
@@ -203,6 +203,7 @@ class Camera:
         self._ages_ms[self.verdicts % AGES] = verdict.age_ms
         self.verdicts += 1
         self.accepted += verdict.accepted
+        self.denoised += verdict.denoised
         if verdict.reason:
             self._reasons[verdict.reason] += 1
 
@@ -231,6 +232,7 @@ class Camera:
             "reconnects": self.reconnects,
             "accepted": self.accepted,
             "rejected": verdicts - self.accepted,
+            "denoised": self.denoised,
             "reasons": dict(self._reasons),
             **self._recent_figures(verdicts),
             "alarm": self._with_times(self._alarm.state()) if self._alarm else None,

@@ -46,15 +46,18 @@ class Judge:
         return observations
 
     def facts(self) -> dict[str, Any]:
-        """What the guard is, as plain values."""
-        guard = self._guard
+        """What the guard is, as plain values; a verdict's `denoised` tells which views are its."""
+        guard, defense = self._guard, self._guard.defense
         return {
             "path": guard.path.name,
-            "decision": guard.defense.decision,
+            "decision": defense.decision,
             "plan": guard.plan,
             "provider": guard.provider,
             "compute": guard.compute,
-            "views": [guard.defense.view_name(view) for view in guard.defense.views],
+            "views": [defense.view_name(view) for view in defense.views],
+            "noisy_views": [
+                defense.view_name(view, noisy=True) for view in defense.views if defense.adaptive
+            ],
         }
 
     def _verdicts(self, batch: Sequence[Waiting[Camera]]) -> list[Verdict]:

@@ -20,6 +20,7 @@ _CAMERA_COUNTS = {
     "verdicts": ("blurvote_verdicts", "Verdicts given"),
     "dropped": ("blurvote_frames_dropped", "Frames that newer ones replaced"),
     "accepted": ("blurvote_accepted", "Verdicts with a label"),
+    "denoised": ("blurvote_denoised", "Verdicts on noisy frames, by their denoised views"),
     "errors": ("blurvote_camera_errors", "Errors of the camera"),
     "reconnects": ("blurvote_camera_reconnects", "Times that the camera was opened again"),
 }
@@ -88,6 +89,7 @@ def _families(snapshot: dict[str, Any]) -> Iterable[Metric]:
     rejected = Counter("blurvote_rejected", "Rejected verdicts", labels=["camera", "reason"])
     state = Gauge("blurvote_camera_state", "1 for the state it is in", labels=["camera", "state"])
     alarm = Gauge("blurvote_alarm", "Whether the camera's alarm is raised", labels=["camera"])
+    noise = Gauge("blurvote_noise", "Of the newest frame, in RGB of 0 to 1", labels=["camera"])
     for name, camera in cameras:
         for reason, count in (camera.get("reasons") or {}).items():
             rejected.add_metric([name, _text(reason)], count)
@@ -95,7 +97,9 @@ def _families(snapshot: dict[str, Any]) -> Iterable[Metric]:
             state.add_metric([name, one], camera.get("state") == one)
         if camera.get("alarm") is not None:
             alarm.add_metric([name], bool(camera["alarm"].get("raised")))
-    yield from (rejected, state, alarm)
+        if (level := (camera.get("verdict") or {}).get("noise")) is not None:
+            noise.add_metric([name], level)
+    yield from (rejected, state, alarm, noise)
     ages = [({"camera": name}, camera.get("age_ms")) for name, camera in cameras]
     yield _quantiles("blurvote_frame_age_seconds", "From capture to verdict, recently", ages)
     stages = [({"stage": _text(k)}, v) for k, v in (snapshot.get("stage_ms") or {}).items()]

@@ -17,7 +17,6 @@ from blurvote.runtime.annotate import annotate, label_name, view_pixels
 from blurvote.runtime.errors import BlurvoteError
 from blurvote.runtime.guard import Guard
 from blurvote.runtime.observation import Observation
-from blurvote.runtime.views import ViewBuilder
 
 __all__ = ["WIDTHS", "Kind", "Picture", "Pictures"]
 
@@ -75,7 +74,6 @@ class Pictures:
         self._guard = guard
         self._latest = latest
         self._executor = executor
-        self._builder = ViewBuilder(guard.defense)
         self._slots: dict[tuple[str, Kind, int], _Slot] = {}
         self.encoded = 0
 
@@ -128,13 +126,15 @@ class Pictures:
         spoken = {seen.verdict.label, seen.smoothed, *seen.verdict.view_labels} - {None, -1}
         return {
             "verdict": seen.to_dict(),
-            "view_names": [defense.view_name(view) for view in defense.views],
+            "view_names": [
+                defense.view_name(view, seen.verdict.denoised) for view in defense.views
+            ],
             "labels": {label: label_name(label, labels) for label in spoken if label is not None},
         }
 
     def _views(self, seen: Observation) -> list[Pixels]:
         defense = self._guard.defense
-        built = self._builder.build(seen.frame, views=defense.views)
+        built = self._guard.views_of(seen.frame, seen.verdict.denoised)
         views = [view_pixels(view, defense.mean, defense.std) for view in built]
         return [
             _shrunk(view, max(1, view.shape[1] * _VIEW_SIDE // max(view.shape))) for view in views

@@ -103,7 +103,8 @@ def verdict_line(verdict: Verdict, labels: tuple[str, ...]) -> str:
         for vote in verdict.view_labels
     )
     where = f"{verdict.source}#{verdict.sequence}"
-    return f"{where}  {said}  [{votes}]  {verdict.stage_ms.total:.1f} ms"
+    denoised = "  denoised" if verdict.denoised else ""
+    return f"{where}  {said}  [{votes}]{denoised}  {verdict.stage_ms.total:.1f} ms"
 
 
 def _camera_line(camera: dict[str, Any]) -> str:

@@ -82,6 +82,7 @@ def test_every_section_is_there(ran: Path) -> None:
         "providers",
         "views",
         "formats",
+        "noise",
     }
     facts = {"growth", "planning", "boxes", "vote", "compute", "start", "cascade"}
     assert facts <= set(found.facts)
@@ -121,6 +122,15 @@ def test_what_identifies_a_run_is_recorded(ran: Path) -> None:
     assert set(found.facts["load"]) == {"start", "end"}
     assert found.machine["versions"]["onnxruntime"]
     assert found.method["max_windows"] >= 3
+
+
+def test_the_noise_estimate_is_timed_beside_the_views_alone(ran: Path) -> None:
+    found = Results.load(ran)
+    rows = {row.way: row for row in found.section("noise") if row.case == "128x96, nv12"}
+    assert set(rows) == {"views", "views and noise", "views, again"}
+    assert all(row.baseline == "views" and row.ratio is not None for row in rows.values())
+    report = (ran / "report.md").read_text()
+    assert "128x96, nv12" in report.split("The noise estimate")[1]
 
 
 def test_formats_are_timed_and_compared_with_opencvs_conversion(ran: Path) -> None:

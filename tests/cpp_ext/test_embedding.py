@@ -5,15 +5,20 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
-from blurvote.runtime import Guard, Verdict
+from blurvote.runtime import Guard, GuardMetadata, Verdict
 from blurvote.runtime.demo import guard_path
 from blurvote.runtime.demo.scenes import draw_clip
+from blurvote.runtime.engines.onnx_metadata import read_metadata
+from blurvote.runtime.metadata import DenoiserEntry
 
 ROOT = Path(__file__).resolve().parents[2]
 HEADERS = (
@@ -70,8 +75,10 @@ def ppm(frame: np.ndarray) -> bytes:
     return b"P6\n# drawn\n%d %d\n255\n" % (frame.shape[1], frame.shape[0]) + frame.tobytes()
 
 
-def lines(classify: Path, *arguments: object, stdin: bytes = b"") -> list[list[str]]:
-    command = [str(classify), str(guard_path("views")), *map(str, arguments)]
+def lines(
+    classify: Path, *arguments: object, stdin: bytes = b"", guard: Path | None = None
+) -> list[list[str]]:
+    command = [str(classify), str(guard or guard_path("views")), *map(str, arguments)]
     done = subprocess.run(command, input=stdin, capture_output=True)
     assert done.returncode == 0, done.stderr.decode()
     assert done.stderr == b""  # the sanitizers, too, are content
@@ -108,6 +115,55 @@ def test_the_same_verdicts_as_python(
     assert reasons >= {None, "no_majority"}  # else the clip shows too little
     if plan == "cascade":
         assert {line[4].count(",") + 1 for line in printed} == {2, 3}
+
+
+def toy_denoiser() -> bytes:
+    """Two views per image: the clean one blurred 5 x 5, and that darker by the noise level."""
+    weights = np.full((3, 1, 5, 5), 1 / 25, np.float32)
+    constants = {"weights": weights, "colours": np.array([0], np.int64)}
+    constants |= {"three": np.array([3], np.int64), "four": np.array([4], np.int64)}
+    constants |= {"one": np.array([1], np.int64)}
+    nodes = [
+        helper.make_node("Slice", ["noisy", "colours", "three", "one"], ["clean"]),
+        helper.make_node("Slice", ["noisy", "three", "four", "one"], ["level"]),
+        helper.make_node("Conv", ["clean", "weights"], ["flat"], group=3, pads=[2] * 4),
+        helper.make_node("Sub", ["flat", "level"], ["darker"]),
+        helper.make_node("Unsqueeze", ["flat", "one"], ["first"]),
+        helper.make_node("Unsqueeze", ["darker", "one"], ["second"]),
+        helper.make_node("Concat", ["first", "second"], ["views"], axis=1),
+    ]
+    grid = list(GuardMetadata.from_map(read_metadata(guard_path("views")), "it").defense.crop)
+    graph = helper.make_graph(
+        nodes,
+        "toy",
+        [helper.make_tensor_value_info("noisy", TensorProto.FLOAT, ["B", 4, *grid])],
+        [helper.make_tensor_value_info("views", TensorProto.FLOAT, ["B", 2, 3, *grid])],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    opset = helper.make_opsetid("", 18)
+    return helper.make_model(graph, opset_imports=[opset], ir_version=10).SerializeToString()
+
+
+@pytest.mark.parametrize("plan", ["batched", "cascade"])
+def test_noisy_frames_get_denoised_views_as_in_python(
+    classify: Path, frames: list[np.ndarray], plan: str, tmp_path: Path
+) -> None:
+    metadata = GuardMetadata.from_map(read_metadata(guard_path("views")), "it")
+    noisy_views = ("denoised", "double-blur", "70%-denoised")
+    defense = replace(metadata.defense, noisy_views=noisy_views, noise_switch=(0.05, 0.08))
+    entry = DenoiserEntry("toy", "0" * 64, toy_denoiser())
+    model = onnx.load(str(guard_path("views")))
+    del model.metadata_props[:]
+    for key, value in replace(metadata, defense=defense, denoiser=entry).to_map().items():
+        model.metadata_props.add(key=key, value=value)
+    path = tmp_path / "adaptive.onnx"
+    onnx.save(model, str(path))
+    printed = lines(classify, "--plan", plan, stdin=b"".join(map(ppm, frames)), guard=path)
+    with Guard(path, "cpu", plan=plan, threads=1) as guard:  # type: ignore[arg-type]
+        verdicts = [guard.classify(frame) for frame in frames]
+    for line, verdict in zip(printed, verdicts, strict=True):
+        assert_same(line, verdict)
+    assert {verdict.denoised for verdict in verdicts} == {False, True}
 
 
 def test_raw_video(classify: Path, frames: list[np.ndarray]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -94,6 +95,22 @@ def test_a_single_view_gets_one_row() -> None:
     defense = Defense(decision="single")
     picture = annotate(Frame(texture(90, 640)), verdict(0, (0,)), defense, LABELS)
     assert picture.shape[0] == 90 + 3 * (640 // 26)
+
+
+def test_the_views_of_a_noisy_frame_have_their_own_names() -> None:
+    names = ("denoised", "70%-denoised-double-blur", "single-blur")
+    adaptive, plain = Defense(noisy_views=names), Defense()
+    frame = Frame(texture(90, 640))
+    quiet = verdict(0, (0, 0, 1))
+    noisy = replace(quiet, denoised=True)
+    as_before = annotate(frame, quiet, plain, LABELS)
+    np.testing.assert_array_equal(annotate(frame, quiet, adaptive, LABELS), as_before)
+    drawn = annotate(frame, noisy, adaptive, LABELS)
+    assert drawn.shape == as_before.shape
+    votes = 640 * 2 // 5
+    np.testing.assert_array_equal(drawn[:, votes:], as_before[:, votes:])
+    assert (drawn[:, :votes] != as_before[:, :votes]).any()
+    assert not drawn[90 + 2 * (640 // 26) :, votes - 3 : votes].any(), "a name runs into its vote"
 
 
 def test_label_names() -> None:

@@ -17,6 +17,7 @@ from blurvote.runtime.engines.engine_cache import EngineCache
 from blurvote.runtime.engines.ort import OnnxRuntimeEngine
 from blurvote.runtime.engines.protocol import EngineSettings
 from blurvote.runtime.errors import ProviderError
+from tests.runtime.adaptive import write_adaptive_guard
 
 FACTS = {
     "guard": "0123456789ab" * 5,
@@ -178,3 +179,19 @@ def test_the_real_provider_is_asked(capsys):
     assert np.isfinite(engine.run(np.zeros((1, 3, 128, 128), np.float32))[0]).all()
     assert main(["build", str(guard_path("views"))]) == 2
     assert "provider 'tensorrt' was asked for, but onnxruntime" in capsys.readouterr().err
+
+
+def test_a_denoiser_is_built_with_its_guard(opened, capsys, tmp_path):
+    path = str(write_adaptive_guard(tmp_path / "guard.onnx"))
+    options = ["--option", "max_frames=4", "--ep-context", str(tmp_path / "here.onnx")]
+    assert main(["build", path, *options]) == 0
+    own = {"max_frames": 4, "build": True}
+    assert [settings.options for settings in opened] == [
+        {**own, "ep_context": str(tmp_path / "here.onnx")},
+        own,
+    ]
+    told = capsys.readouterr().out
+    assert "a trial run took " in told
+    assert ", and one of its denoiser " in told
+    assert main(["build", path, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["denoiser_trial_ms"] > 0

@@ -160,13 +160,13 @@ BROKEN_JSON: dict[str, tuple[str, str]] = {
     "a list": ("[]", "the defence is a JSON list; expected an object"),
     "no version": (
         json.dumps(asdict(Defense())),
-        "the defence has schema_version None; this blurvote reads 1 and 2: install the blurvote that "
-        "wrote it, or export again",
+        "the defence has schema_version None; this blurvote reads 1 and 2: install the blurvote "
+        "that wrote it, or export again",
     ),
     "newer": (
         with_field(schema_version=3),
-        "the defence has schema_version 3; this blurvote reads 1 and 2: install the blurvote that wrote "
-        "it, or export again",
+        "the defence has schema_version 3; this blurvote reads 1 and 2: install the blurvote "
+        "that wrote it, or export again",
     ),
     "unknown": (
         with_field(zoom=2, angle=1),

@@ -13,9 +13,10 @@ from typing import Any
 import onnx
 import pytest
 
-from blurvote.runtime import Defense, GuardMetadata, cli
+from blurvote.runtime import Defense, GuardMetadata, ViewBuilder, cli
 from blurvote.runtime.commands.info import frame_size
 from tests.conftest import SMALL
+from tests.runtime.adaptive import ADAPTIVE, write_adaptive_guard
 
 MakeGuard = Callable[..., Path]
 Info = Callable[..., str]
@@ -173,3 +174,31 @@ def test_frame_sizes() -> None:
         with pytest.raises(argparse.ArgumentTypeError) as caught:
             frame_size(bad)
         assert str(caught.value) == f"{bad!r} is not HEIGHTxWIDTH, such as 1080x1920"
+
+
+def test_what_is_done_about_noisy_frames(info: Info, tmp_path: Path) -> None:
+    defense = replace(ADAPTIVE, noise_switch=(0.02, 0.03), decision="mean", noisy_threshold=0.25)
+    path = write_adaptive_guard(tmp_path / "guard.onnx", defense)
+    gain = ViewBuilder(defense).noise_gain(1080, 1920)
+    at_frame = [level / gain for level in defense.noise_switch]
+    lines = info(path, "--frame-size", "1080x1920").splitlines()
+    assert lines[2:5] == [
+        "  if noisy   denoised, denoised-single-blur, double-blur",
+        "  noisy is   from 7.65 of 255 grey levels on the grid, in a stream until below 5.10",
+        "  denoiser   marks (sha256 000000000000)",
+    ]
+    assert "  decision   mean, of noisy frames 0.2500" in lines
+    assert (
+        f"  a 1080x1920 frame is noisy from {at_frame[1] * 255:.1f} of 255 grey levels, in a "
+        f"stream until below {at_frame[0] * 255:.1f}"
+    ) in lines
+    said = json.loads(info(path, "--json"))
+    assert said["denoiser"] == {"name": "marks", "sha256": "0" * 64}
+    assert said["noise_switch_at_frame"]["1080x1920"] == pytest.approx(at_frame)
+    assert Defense(**said["defense"]) == defense
+
+
+def test_other_guards_say_nothing_of_it(info: Info, make_guard: MakeGuard) -> None:
+    assert "nois" not in info(make_guard())
+    said = json.loads(info(make_guard(), "--json"))
+    assert (said["denoiser"], said["noise_switch_at_frame"]) == (None, {})

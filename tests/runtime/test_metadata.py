@@ -10,7 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blurvote.runtime import Defense, GuardError, GuardMetadata
+from blurvote.runtime.metadata import DenoiserEntry
 
+DENOISER = "blurvote.denoiser"
+DENOISER_EXPECTED = "an object of name, sha256 (64 hex digits) and onnx (base64)"
 GOOD = GuardMetadata("views", Defense(), ("a", "b"), None, {"source": "x"}, {"passed": True})
 values = st.dictionaries(st.text(), st.text() | st.integers() | st.lists(st.booleans()))
 
@@ -53,8 +56,44 @@ def test_guards_without_the_entry_are_fp32() -> None:
     assert GuardMetadata.from_map(GOOD.to_map(), "g.onnx").precision == "fp32"
 
 
-def refusal(changes: dict[str, str | None]) -> str:
-    entries: dict[str, Any] = {**GOOD.to_map(), **changes}
+ADAPTIVE = Defense(noisy_views=("denoised", "denoised-single-blur", "double-blur"))
+ENTRY = DenoiserEntry("shipped", "0123456789abcdef" * 4, bytes(range(256)))
+
+
+@pytest.mark.parametrize(("kind", "onnx"), [("views", ENTRY.onnx), ("frames", b"")])
+def test_a_denoiser_is_written_and_read_back(kind: Any, onnx: bytes) -> None:
+    entry = DenoiserEntry("shipped", ENTRY.sha256, onnx)
+    written = GuardMetadata(kind, ADAPTIVE, denoiser=entry)
+    assert GuardMetadata.from_map(written.to_map(), "g.onnx") == written
+
+
+def test_the_denoiser_is_base64_of_its_bytes_in_an_object() -> None:
+    entry = DenoiserEntry("x", ENTRY.sha256, b"\x00\xff\x10")
+    stored = json.loads(GuardMetadata("views", ADAPTIVE, denoiser=entry).to_map()[DENOISER])
+    assert stored == {"name": "x", "sha256": ENTRY.sha256, "onnx": "AP8Q"}
+
+
+def test_guards_without_a_denoiser_have_no_entry() -> None:
+    assert DENOISER not in GOOD.to_map()
+    assert GuardMetadata.from_map(GOOD.to_map(), "g.onnx").denoiser is None
+
+
+@pytest.mark.parametrize("entry", [None, DenoiserEntry("shipped", ENTRY.sha256)])
+def test_a_views_guard_with_views_of_noisy_frames_needs_its_denoiser(entry: Any) -> None:
+    assert refusal({}, GuardMetadata("views", ADAPTIVE, denoiser=entry)) == (
+        "g.onnx has views of noisy frames (denoised, denoised-single-blur, double-blur) and no "
+        "denoiser in its blurvote.denoiser entry; export it again with --denoiser"
+    )
+
+
+def test_a_denoiser_too_long_for_a_message_is_cut() -> None:
+    said = refusal({DENOISER: json.dumps({"name": "x", "onnx": "A" * 10**6})})
+    assert len(said) < 600
+    assert said.endswith("expected " + DENOISER_EXPECTED + ". Export it again")
+
+
+def refusal(changes: dict[str, str | None], written: GuardMetadata = GOOD) -> str:
+    entries: dict[str, Any] = {**written.to_map(), **changes}
     with pytest.raises(GuardError) as caught:
         GuardMetadata.from_map({k: v for k, v in entries.items() if v is not None}, "g.onnx")
     return str(caught.value)
@@ -75,7 +114,7 @@ def test_a_missing_entry(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["kind", "labels", "frame_size", "provenance", "parity", "precision"]
+    "name", ["kind", "labels", "frame_size", "provenance", "parity", "precision", "denoiser"]
 )
 def test_an_entry_that_is_not_json(name: str) -> None:
     said = refusal({f"blurvote.{name}": "{"})
@@ -96,6 +135,20 @@ WRONG: list[tuple[str, Any, str]] = [
         ("precision", bad, "an object whose name is fp32, fp16 or int8")
         for bad in ("int8", None, {}, {"name": "int4"}, {"name": "int8", "report": []})
     ),
+    *(
+        ("denoiser", {"name": "x", "sha256": "0" * 64, "onnx": "", **bad}, DENOISER_EXPECTED)
+        for bad in (
+            {"name": None},
+            {"sha256": "0" * 63},
+            {"sha256": "G" * 64},
+            {"sha256": 5},
+            {"onnx": "A"},
+            {"onnx": "AP8Q*"},
+            {"onnx": "\u00e9"},
+            {"onnx": None},
+        )
+    ),
+    *(("denoiser", bad, DENOISER_EXPECTED) for bad in ("AP8Q", [], {}, 5)),
 ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,9 @@ from hypothesis.extra import numpy as st_numpy
 
 from blurvote.runtime import Defense, Frame, ViewBuilder
 from blurvote.runtime.decision import decide_majority
-from blurvote.runtime.plans import AutoPlan, Times, ViewRunner
+from blurvote.runtime.denoising import Denoiser
+from blurvote.runtime.plans import AutoPlan, ViewRunner
+from blurvote.runtime.times import Times
 
 
 class Scripted:
@@ -34,6 +37,9 @@ class Scripted:
         for row, view in zip(out, views, strict=True):
             row[0, 0, :2] = frame.pixels[0, 0, 0], view
             self.built.append((int(frame.pixels[0, 0, 0]), view))
+
+    def build_noise(self, frame: Frame, out: np.ndarray, views: range) -> None:
+        self.build(frame, out, views)
 
     def host_buffer(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         return np.empty(shape, dtype)
@@ -67,6 +73,84 @@ def test_cascade_decides_as_batched(logits: np.ndarray) -> None:
         assert part.view_labels == whole.view_labels[: len(part.view_labels)]
         assert part.views == whole.views
     assert len(scripted.built) == len(set(scripted.built)), "a view was built twice"
+
+
+class ScriptedAdaptive(Scripted):
+    """The same for an adaptive defence: a frame's views are its V plain ones and K denoised ones.
+
+    Args:
+        logits: `(N, V + K, C)`, the plain views first.
+        noisy: which frames are.
+        noisy_views: V names.
+    """
+
+    input_name, output_names = "noisy", ("views",)
+
+    def __init__(self, logits: np.ndarray, noisy: list[bool], noisy_views: tuple[str, ...]) -> None:
+        super().__init__(logits[:, : len(noisy_views)])
+        self.defense = replace(self.defense, noisy_views=noisy_views)
+        self.logits, self.noisy = logits, noisy
+        self.denoised: list[int] = []
+
+    def build_noise(self, frame: Frame, out: np.ndarray, views: range) -> float:
+        self.build(frame, out, views)
+        return 0.2 if self.noisy[int(frame.pixels[0, 0, 0])] else 0.001
+
+    def noise_gain(self, height: int, width: int) -> float:
+        return 1.0
+
+    def run(self, batch: np.ndarray, outputs: list[str]) -> list[np.ndarray]:
+        if outputs == ["logits"]:
+            return super().run(batch, outputs)
+        self.denoised.append(len(batch))
+        count = len(self.defense.denoised_kinds)
+        views = np.zeros((len(batch), count, 3, 5, 5), np.float32)
+        for row, out in zip(batch, views, strict=True):
+            assert row[0, 0, 1] == 0, "not the clean view"
+            out[:, 0, 0, 0] = row[0, 0, 0]
+            out[:, 0, 0, 1] = len(self.defense.passes) + np.arange(count)
+        return [views]
+
+    def ballots(self, plan: str) -> Any:
+        frames = [Frame(np.full((1, 1, 3), n, np.uint8)) for n in range(len(self.logits))]
+        views = range(len(self.defense.passes))
+        denoiser = Denoiser(self, self.defense)  # type: ignore[arg-type]
+        runner = ViewRunner(self, self, views, denoiser)  # type: ignore[arg-type]
+        return getattr(runner, plan)(frames, Times())
+
+
+PLAIN = ("clean", "single-blur", "double-blur", "3-blur", "4-blur")
+SETS = [
+    ("90%-denoised", "denoised", "50%-denoised"),
+    ("denoised", "denoised-single-blur", "double-blur"),
+    ("double-blur", "denoised", "clean"),
+    ("denoised-single-blur", "3-blur", "denoised", "70%-denoised-double-blur", "clean"),
+]
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.data())
+def test_quiet_and_noisy_frames_share_a_batch(data: st.DataObject) -> None:
+    names = data.draw(st.sampled_from(SETS))
+    frames, denoised = data.draw(st.integers(1, 5)), sum("denoised" in name for name in names)
+    shape = (frames, len(names) + denoised, data.draw(st.integers(1, 4)))
+    values = st.sampled_from([0, 1, 2, np.nan, -np.inf, np.inf])
+    logits = data.draw(st_numpy.arrays(np.float32, shape, elements=values))
+    noisy = data.draw(st.lists(st.booleans(), min_size=frames, max_size=frames))
+    scripted = {plan: ScriptedAdaptive(logits, noisy, names) for plan in ("batched", "cascade")}
+    whole, part = (scripted[plan].ballots(plan) for plan in scripted)
+    plain = PLAIN[: len(names)]
+    made = [name for name in names if "denoised" in name]
+    contents = {name: k for k, name in enumerate((*plain, *made))}
+    for n in range(frames):
+        used = [contents[name] for name in (names if noisy[n] else plain)]
+        np.testing.assert_array_equal(whole[n].logits, logits[n, used])
+        np.testing.assert_array_equal(part[n].logits, logits[n, used][: len(part[n].logits)])
+        assert whole[n].denoised is part[n].denoised is noisy[n]
+        assert whole[n].noise == part[n].noise == (0.2 if noisy[n] else 0.001)
+        assert decide_majority(part[n]) == decide_majority(whole[n])
+    for one in scripted.values():
+        assert one.denoised == ([sum(noisy)] if any(noisy) else []), "once a frame, all at once"
 
 
 def test_cascade_neither_builds_nor_runs_what_it_does_not_need() -> None:

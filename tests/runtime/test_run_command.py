@@ -99,12 +99,12 @@ def test_lines_for_machines(run: Callable[..., Ran], make_guard: MakeGuard, vide
         assert one["type"] == "verdict"
         assert (one["source"], one["sequence"]) == (str(video), sequence)
         assert one["accepted"] is True
-        assert set(one["stage_ms"]) == {"views", "inference", "vote"}
+        assert set(one["stage_ms"]) == {"views", "denoise", "inference", "vote"}
     assert summary["type"] == "summary"
     assert (summary["frames"], summary["accepted"], summary["rejected"]) == (12, 12, 0)
     assert summary["plan"] in ("batched", "cascade")
     assert summary["provider"] == "cpu"
-    assert set(summary["stage_ms"]) == {"wait", "views", "inference", "vote", "total"}
+    assert set(summary["stage_ms"]) == {"wait", "views", "denoise", "inference", "vote", "total"}
 
 
 def test_quiet_leaves_the_summary(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -85,3 +86,20 @@ def test_lines_for_people() -> None:
         for name, ms in (("views", 1), ("inference", 2), ("vote", 3), ("total", 6))
     ]
     assert last.endswith(" frames per second, decoding included")
+
+
+def test_noisy_frames_are_counted_and_their_denoising_timed() -> None:
+    summary = Summary()
+    summary.add(verdict(0, (0, 0, 0), (1, 2, 3)))
+    assert not any("denoise" in line for line in summary.lines())
+    noisy = verdict(0, (0, 0, 0), (1, 2, 3))
+    summary.add(replace(noisy, denoised=True, stage_ms=StageTimes(1, 2, 3, 10)))
+    said = summary.to_dict()
+    assert said["denoised"] == 1
+    assert said["stage_ms"]["denoise"] == {"p50": 5, "p90": 9, "p99": pytest.approx(9.9)}
+    assert said["stage_ms"]["total"]["p50"] == 11
+    first, *stages, _ = summary.lines()
+    assert first.endswith("; 1 were noisy and denoised")
+    assert [line.split()[0] for line in stages] == [
+        "views", "denoise", "inference", "vote", "total"
+    ]  # fmt: skip

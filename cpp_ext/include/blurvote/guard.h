@@ -50,35 +50,49 @@ struct Verdict {
     int count = 0;  // of the views run, those that voted for the label; rejected: for the label with most
     int views_run = 0;
     std::array<std::int64_t, kMaxViews> view_labels{};  // of the first views_run; kRejected: no vote
+    std::optional<double> noise;  // level of the frame's noise, in [0, 1] RGB units, where there is an estimate
+    bool denoised = false;        // whether the views that voted are Defense::noisy_views
 };
 
 // The verdict on the logits (ran, classes) of the first `ran` views that the defence uses.
-// Throws std::invalid_argument for a defence that cannot decide: mean without a threshold in [0, 1],
+// noisy: whether they are those of a noisy frame.
+// Throws std::invalid_argument for a defence that cannot decide: mean without thresholds in [0, 1],
 // another decision with one, single without a view of one pass.
-Verdict decide(const Defense& defense, const float* logits, int ran, std::size_t classes);
+Verdict decide(const Defense& defense, const float* logits, int ran, std::size_t classes, bool noisy = false);
 
 // Whether the views not run yet could alter the label, the rejection or its reason.
 bool can_still_change(const Defense& defense, const Verdict& verdict) noexcept;
 
-// Builds the views of each frame, has the session run them, decides. For one thread at a time.
+// Builds the views of each frame, those of Defense::noisy_views if it is noisy, has the session run
+// them, decides. For one thread at a time.
 // Several cameras take a guard and a session each; guards that share a session must not classify at
 // the same time (one mutex around their calls: a lock in the session cannot span input and run).
 class Guard {
   public:
     // threads: threads that build views, the caller's included; at least 1. The defence is copied,
-    // the session must outlive the guard. Throws std::invalid_argument for a defence that cannot
-    // decide (see decide) or cannot run as a cascade (mean, or fewer than three views), and as
-    // ViewBuilder does.
-    Guard(const Defense& defense, Session& session, Plan plan, int threads = 1);
+    // the sessions must outlive the guard.
+    //
+    // denoiser: runs DenoiserEntry::onnx for a defence that is adaptive, and is not used by another.
+    // Its input(count) is float32 (count, 4, crop_h, crop_w): a clean view, normalised, and in the
+    // fourth channel the noise level on the backbone's grid, in [0, 1] RGB units, at every pixel. Its
+    // run(count) returns float32 (count, K, 3, crop_h, crop_w), normalised: K views, the denoised
+    // ones of Defense::noisy_views in their order. Its classes() are the floats of K views.
+    //
+    // Throws std::invalid_argument for a defence that cannot decide (see decide), cannot run as a
+    // cascade (mean, or fewer than three views), or is adaptive and has no denoiser that makes its
+    // views, and as ViewBuilder does.
+    Guard(const Defense& defense, Session& session, Plan plan, int threads = 1, Session* denoiser = nullptr);
     ~Guard();
     Guard(const Guard&) = delete;
     Guard& operator=(const Guard&) = delete;
     Guard(Guard&&) noexcept;  // what was moved from may only be destroyed or assigned to
     Guard& operator=(Guard&&) noexcept;
 
+    // follows: whether the frame is the next one of the camera that the last came from: after a noisy
+    // frame it is noisy from Defense::noise_low on, else from noise_high on.
     // Throws std::invalid_argument for a frame without pixels or of a size that the defence cannot
-    // serve, and whatever the session throws.
-    Verdict classify(const FrameSpan& frame);
+    // serve, and whatever the sessions throw.
+    Verdict classify(const FrameSpan& frame, bool follows = false);
 
   private:
     struct State;

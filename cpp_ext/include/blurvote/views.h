@@ -16,6 +16,7 @@
 
 #include "blurvote/bands.h"
 #include "blurvote/frame_span.h"
+#include "blurvote/noise.h"
 
 namespace blurvote {
 
@@ -44,6 +45,7 @@ struct ViewPlan {
     int height = 0, width = 0;
     Subsampling chroma;
     AxisPlan rows, cols, chroma_rows, chroma_cols;
+    NoiseGrid noise;  // of the clean view; without rows where the geometry has none
 };
 
 // Throws std::invalid_argument when the frame size cannot be served: sides that are not 1 to 32768
@@ -76,12 +78,19 @@ class ViewBuilder {
     // be served, and for views that the geometry has not.
     void build(const FrameSpan& frame, int first_view, int last_view, float* out);
 
+    // The same, estimating the noise of the part of the frame that the clean view sees, from rows that
+    // are in cache. Returns its level, see noise_level; NaN where there is no estimate (NoiseGrid). It
+    // depends on no instruction set, number of threads or choice of views.
+    // Throws what build does, and std::invalid_argument for a geometry whose first view is blurred.
+    double build_noise(const FrameSpan& frame, int first_view, int last_view, float* out);
+
     const ViewSpec& spec() const;
     int threads() const;
     Isa isa() const;
 
   private:
     struct State;
+    double build(const FrameSpan& frame, int first_view, int last_view, float* out, bool noise);
     std::unique_ptr<State> state_;
 };
 

@@ -112,6 +112,10 @@ export class Card {
     if (camera.reconnects) rows.reconnects = count(camera.reconnects);
     if (camera.errors) rows.errors = count(camera.errors);
     if (camera.alarm) rows.alarm = camera.alarm.raised ? "RAISED" : alarmPhase(camera.alarm);
+    const noise = camera.verdict?.noise;
+    if (noise !== null && noise !== undefined) {
+      rows.noise = `${(noise * 255).toFixed(1)} of 255${camera.verdict.denoised ? ", denoised" : ""}`;
+    }
     if (this.smoothed) rows.smoothed = this.smoothed;
     fill(this.find(".facts"), this.facts, rows);
   }

@@ -3,7 +3,7 @@
 import { fill } from "./card.js";
 import { NONE, bytes, clock, count, duration, element, percent, say, span, words } from "./format.js";
 
-const STAGES = ["wait", "views", "inference", "vote"];
+const STAGES = ["wait", "views", "denoise", "inference", "vote"];
 const SHOWN_EVENTS = 60;
 const flow = new Map();
 const shown = new Map();
@@ -30,7 +30,8 @@ export function showOverall(node, { cameras, ready }) {
 export function showGuard(node, { guard }) {
   const file = String(guard.path).split("/").pop();
   say(node, [file, guard.decision, guard.plan, guard.provider].join(" · "));
-  node.title = guard.path;
+  const noisy = guard.noisy_views?.length ? `; if noisy ${guard.noisy_views.join(", ")}` : "";
+  node.title = `${guard.path}: ${(guard.views ?? []).join(", ")}${noisy}`;
 }
 
 export function showAlarms(node, { cameras }) {
@@ -86,6 +87,7 @@ export function showStages(node, stages) {
   STAGES.forEach((name, n) => {
     const row = node.children[n];
     const { p50 = null, p99 = null } = stages[name] ?? {};
+    row.hidden = name === "denoise" && !p99; // most guards never do
     row.querySelector(".p50").style.width = `${(100 * (p50 ?? 0)) / most}%`;
     row.querySelector(".p99").style.width = `${(100 * (p99 ?? 0)) / most}%`;
     say(row.querySelector(".stage-ms"), `${duration(p50)} / ${duration(p99)}`);

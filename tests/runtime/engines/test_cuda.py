@@ -17,8 +17,10 @@ from blurvote.runtime.demo import guard_path
 from blurvote.runtime.engines import cuda, registry
 from blurvote.runtime.engines.binding import KEPT_SHAPES, Slot
 from blurvote.runtime.engines.cuda import CudaEngine
+from blurvote.runtime.engines.model_bytes import ModelBytes
 from blurvote.runtime.engines.ort import OnnxRuntimeEngine
 from blurvote.runtime.engines.protocol import EngineSettings
+from tests.runtime.adaptive import denoiser_model, marked
 
 SETTINGS = EngineSettings("cuda", threads=1)
 
@@ -348,3 +350,17 @@ def test_a_frames_guard_of_any_size_has_no_graph(make, monkeypatch):
 
     with pytest.raises(ProviderError, match="'enable_cuda_graph' needs frames of one size"):
         make("frames", AnySize, enable_cuda_graph=True)
+
+
+@pytest.mark.parametrize("graphs", [False, True])
+def test_a_model_in_memory(graphs, request):
+    model = ModelBytes(Path("guard.onnx"), "denoiser", denoiser_model(2, 16, 16), "noisy", (4, 16))
+    engine = OnCpu(model, EngineSettings("cuda", threads=1, options={"enable_cuda_graph": graphs}))
+    request.addfinalizer(engine.close)
+    batch = np.random.default_rng(0).standard_normal((3, 4, 16, 16), np.float32)
+    for _ in range(2):
+        (views,) = engine.run(batch)
+        for k, (row, view) in enumerate(zip(batch, views[:, 1], strict=True)):
+            np.testing.assert_allclose(view, marked(row[:3], row[3], 1), atol=1e-5, err_msg=str(k))
+    with pytest.raises(GuardError, match=r"^the denoiser of guard\.onnx failed on an input"):
+        engine.run(batch[:, :, :8])

@@ -8,6 +8,7 @@ import pytest
 
 from blurvote.runtime import GuardError
 from blurvote.runtime.demo import guard_path
+from blurvote.runtime.engines.model_bytes import ModelBytes
 from blurvote.runtime.engines.onnx_metadata import append_metadata, read_metadata
 
 
@@ -81,3 +82,13 @@ def test_what_is_no_protobuf_is_refused(content, tmp_path):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(GuardError, match=r"none\.onnx is not a file; expected an ONNX file"):
         read_metadata(tmp_path / "none.onnx")
+
+
+def test_a_model_in_memory_is_read_as_its_file_is() -> None:
+    path = guard_path("views")
+    data = path.read_bytes()
+    model = ModelBytes(path, "copy", data, "views", (3, 128, 128))
+    assert read_metadata(model) == read_metadata(path) != {}
+    cut = ModelBytes(path, "copy", data[:-9], "views", (3, 128, 128))
+    with pytest.raises(GuardError, match=r"^the copy of .* cannot be loaded as an ONNX model"):
+        read_metadata(cut)

@@ -15,11 +15,13 @@ import pytest
 from blurvote.runtime import EngineNotBuiltError, Guard, GuardError, ProviderError
 from blurvote.runtime.demo import guard_path
 from blurvote.runtime.engines import tensorrt, tensorrt_setup
+from blurvote.runtime.engines.model_bytes import ModelBytes
 from blurvote.runtime.engines.nvidia import Gpu
 from blurvote.runtime.engines.onnx_metadata import append_metadata, read_metadata
 from blurvote.runtime.engines.ort import OnnxRuntimeEngine
 from blurvote.runtime.engines.protocol import EngineSettings
 from blurvote.runtime.engines.tensorrt import TensorRtEngine
+from tests.runtime.adaptive import denoiser_model, grainy, write_adaptive_guard
 
 H100 = Gpu("NVIDIA H100", "9.0", "13.0")
 
@@ -337,3 +339,53 @@ def test_a_graph_that_runs_in_parts_elsewhere_has_none(machine, monkeypatch, tmp
     with pytest.raises(ProviderError, match="wrote no EPContext model"):
         make(build=True, ep_context=str(tmp_path / "here.onnx"))
     assert not (tmp_path / "here.onnx").exists()
+
+
+# ---- denoisers, which lie in their guard ----
+
+
+def denoiser(path, height=16):
+    return ModelBytes(path, "denoiser", denoiser_model(2, height, 16), "noisy", (4, height, 16))
+
+
+def test_a_denoiser_has_an_engine_of_its_own(machine, tmp_path):
+    model = denoiser(tmp_path / "guard.onnx")
+    with pytest.raises(EngineNotBuiltError) as caught:
+        make(model)
+    assert str(caught.value).startswith(f"the denoiser of {tmp_path / 'guard.onnx'} has no Tens")
+    assert str(caught.value).endswith(
+        f"blurvote build {tmp_path / 'guard.onnx'} --provider tensorrt"
+    )
+    engine = make(model, build=True, max_frames=2)
+    assert {
+        name: text for name, text in OnCpu.asked_for[0].items() if name.startswith("trt_profile")
+    } == {
+        "trt_profile_min_shapes": "noisy:1x4x16x16",
+        "trt_profile_opt_shapes": "noisy:1x4x16x16",
+        "trt_profile_max_shapes": "noisy:2x4x16x16",
+    }
+    batch = np.random.default_rng(0).standard_normal((5, 4, 16, 16), np.float32)
+    (views,) = engine.run(batch)  # in parts
+    assert views.shape == (5, 2, 3, 16, 16)
+    np.testing.assert_allclose(views[4, 1], batch[4, :3] * 3 - 2 * batch[4, 3:], atol=1e-5)
+    engine.close()
+    make(model, max_frames=2).close()
+    facts = [json.loads(file.read_text())["facts"] for file in cache_folder().glob("*/engine.json")]
+    assert [fact["file"] for fact in facts] == ["denoiser"]
+    with pytest.raises(EngineNotBuiltError):
+        make(denoiser(tmp_path / "guard.onnx", 32), max_frames=2)
+
+
+def test_a_guard_and_its_denoiser_are_built_together(machine, monkeypatch, tmp_path):
+    monkeypatch.setattr(tensorrt, "TensorRtEngine", OnCpu)
+    path = write_adaptive_guard(tmp_path / "guard.onnx")
+    options = {"build": True, "ep_context": str(tmp_path / "here.onnx")}
+    Guard(path, "tensorrt", "batched", threads=1, options=options).close()
+    frames = [grainy(0, 0.2), grainy(1, 0.01)]
+    with Guard(path, "cpu", "batched", threads=1) as plain:
+        expected = [verdict.confidence for verdict in plain.classify_batch(frames)]
+    for built in (path, tmp_path / "here.onnx"):
+        with Guard(built, "tensorrt", "batched", threads=1) as guard:
+            verdicts = guard.classify_batch(frames)
+        assert [verdict.denoised for verdict in verdicts] == [True, False]
+        assert [verdict.confidence for verdict in verdicts] == pytest.approx(expected)

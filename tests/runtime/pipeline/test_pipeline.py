@@ -300,5 +300,5 @@ def test_the_snapshot_is_json(guard: Guard) -> None:
         assert eventually(lambda: only(pipeline)["verdicts"] > 3)
         shot = json.loads(json.dumps(pipeline.snapshot()))
     assert len(shot["guard"]["views"]) == 3
-    assert set(shot["stage_ms"]) == {"wait", "views", "inference", "vote", "total"}
+    assert set(shot["stage_ms"]) == {"wait", "views", "denoise", "inference", "vote", "total"}
     assert shot["process"]["threads"] > 0

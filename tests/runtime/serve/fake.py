@@ -41,6 +41,7 @@ class FakeWatched:
         self.names: list[str] = []
         self.rejecting: set[str] = set()
         self.ready = True
+        self.denoised = 0
         self.states: dict[str, str] = {}
         self.why: dict[str, str] = {}
         self.alarms: dict[str, Any] = {}
@@ -124,6 +125,7 @@ class FakeWatched:
                 "plan": self.guard.plan,
                 "provider": "cpu",
                 "views": [self.guard.defense.view_name(v) for v in self.guard.defense.views],
+                "noisy_views": [],
             },
             "totals": {"frames": frames + 3, "verdicts": frames, "dropped": 3},
             "cameras": [self._camera(name) for name in self.names],
@@ -158,6 +160,7 @@ class FakeWatched:
             "reconnects": 0,
             "accepted": self._steps[name] - rejected,
             "rejected": rejected,
+            "denoised": self.denoised,
             "reasons": {"no_majority": rejected} if rejected else {},
             "fps_in": 10.0 if live else 0.0,
             "fps_out": 10.0 if live else 0.0,

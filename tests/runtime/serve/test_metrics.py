@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -40,6 +41,10 @@ def test_values(client: Client, watched: FakeWatched) -> None:
     watched.step(name)
     watched.alarms["gate"] = {"raised": True}
     watched._rejected["gate"] = 4
+    watched._latest["gate"] = replace(
+        watched._latest["gate"], verdict=replace(watched._latest["gate"].verdict, noise=0.125)
+    )
+    watched.denoised = 7
     watched.sinks = [{"name": "a.jsonl", "queued": 3, "delivered": 9, "dropped": 1, "failures": 2}]
     found = families(client.get("/metrics").text)
 
@@ -52,6 +57,8 @@ def test_values(client: Client, watched: FakeWatched) -> None:
     assert value("blurvote_camera_state", camera="gate", state="live") == 1
     assert value("blurvote_camera_state", camera="gate", state="lost") == 0
     assert value("blurvote_alarm", camera="gate") == 1
+    assert value("blurvote_noise", camera="gate") == 0.125
+    assert value("blurvote_denoised", camera="gate") == 7
     assert value("blurvote_frame_age_seconds", camera="gate", quantile="0.99") == 0.041
     assert value("blurvote_stage_seconds", stage="inference", quantile="0.5") == pytest.approx(
         0.0118
