@@ -16,6 +16,7 @@ Rules:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +27,15 @@ from blurvote.export.graph_builder import GraphBuilder
 from blurvote.export.reference import blur_matrix
 from blurvote.runtime.defense import Defense
 
-__all__ = ["AxisMatrices", "AxisNames", "FrameSize", "add_axis", "add_frame_size", "view_taps"]
+__all__ = [
+    "AxisMatrices",
+    "AxisNames",
+    "FrameSize",
+    "Steps",
+    "add_axis",
+    "add_frame_size",
+    "view_taps",
+]
 
 FLOAT = 1
 
@@ -51,16 +60,29 @@ class AxisNames:
 
 @dataclass(frozen=True)
 class AxisMatrices:
-    """Names of `(L,)` int64 `pixels`, the frame pixels to read, and `(crop, V, L)` `matrices`."""
+    """Names of what was computed of one axis.
+
+    Attributes:
+        pixels: `(L,)` int64, the frame pixels to read.
+        matrices: `(crop, V, L)` float32, of the views.
+        clean: `(crop, L)` float32, of the clean view.
+        size, resized, offset: `(1,)` int64, as in `reference.Axis`.
+        crop: pixels of the view.
+    """
 
     pixels: str
     matrices: str
+    clean: str
+    size: str
+    resized: str
+    offset: str
+    crop: int
 
 
-def view_taps(defense: Defense) -> NDArray[np.float64]:
-    """`(V, K)` taps of every view the decision uses: one pass convolved as often as it is run."""
+def view_taps(defense: Defense, used: Sequence[int]) -> NDArray[np.float64]:
+    """`(V, K)` taps of the views `used`: one pass convolved as often as it is run."""
     once = np.array(defense.gaussian_taps())
-    passes = [defense.passes[view] for view in defense.views]
+    passes = [defense.passes[view] for view in used]
     width = max(passes) * (len(once) - 1) + 1
     rows = []
     for count in passes:
@@ -84,13 +106,14 @@ def add_axis(
     graph: GraphBuilder,
     defense: Defense,
     size: FrameSize,
-    taps: NDArray[np.float64],
+    used: Sequence[int],
     axis: AxisNames,
 ) -> AxisMatrices:
-    """Adds the matrices of all views along one axis."""
-    steps = _Steps(graph, axis.prefix)
+    """Adds the matrices of the views `used` along one axis."""
+    steps = Steps(graph, axis.prefix)
     n, crop = axis.size, axis.crop
     m, offset = _resize_and_offset(steps, defense, size, n, crop)
+    taps = view_taps(defense, used)
     reach = taps.shape[1] // 2 if defense.blur_at == "frame" else 0
 
     two_m = steps("Mul", m, 2, "twice_resized")
@@ -109,11 +132,11 @@ def add_axis(
         kernel = taps.astype(np.float32)[:, None, :]
         matrices = steps("Conv", channel, kernel, "blurred", pads=[reach, reach])  # rule 3
     else:
-        matrices = steps("MatMul", _model_blur(defense, crop), weights, "blurred")
-    return AxisMatrices(_reflected(steps, x, n), matrices)
+        matrices = steps("MatMul", _model_blur(defense, crop, used), weights, "blurred")
+    return AxisMatrices(_reflected(steps, x, n), matrices, weights, n, m, offset, crop)
 
 
-class _Steps:
+class Steps:
     """Short notation for the nodes of one axis: a name, an array or an integer per input."""
 
     def __init__(self, graph: GraphBuilder, axis: str) -> None:
@@ -135,7 +158,7 @@ class _Steps:
 
 
 def _resize_and_offset(
-    steps: _Steps, defense: Defense, size: FrameSize, n: str, crop: int
+    steps: Steps, defense: Defense, size: FrameSize, n: str, crop: int
 ) -> tuple[str, str]:
     """Rule 1. Integer division rounds down as `int` does, since all sizes are positive."""
     if defense.fit == "stretch":
@@ -151,7 +174,7 @@ def _resize_and_offset(
 
 
 def _window(
-    steps: _Steps, defense: Defense, n: str, m: str, offset: str, crop: int, reach: int
+    steps: Steps, defense: Defense, n: str, m: str, offset: str, crop: int, reach: int
 ) -> str:
     """`(L,)` frame positions that any row of the matrices can read, `reach` of the blur included.
 
@@ -173,7 +196,7 @@ def _window(
 
 
 def _antialiased(
-    steps: _Steps, defense: Defense, x: str, n: str, m: str, two_m: str, centres: str
+    steps: Steps, defense: Defense, x: str, n: str, m: str, two_m: str, centres: str
 ) -> str:
     """`(crop, L)` float32, rule 2: the filter stretched to the coarser grid and normalised."""
     position = steps("Mul", x, two_m, "positions_scaled")
@@ -193,7 +216,7 @@ def _antialiased(
     return steps("Div", kept, total, "normalised")
 
 
-def _plain(steps: _Steps, defense: Defense, x: str, n: str, two_m: str, centres: str) -> str:
+def _plain(steps: Steps, defense: Defense, x: str, n: str, two_m: str, centres: str) -> str:
     """`(crop, L)` float32, rule 2: each of the 2 or 4 nearest pixels, clamped to the frame."""
     rest = steps("Mod", centres, two_m, "centre_fraction")  # never negative
     floor = steps("Div", steps("Sub", centres, rest, "centre_whole"), two_m, "pixel_before")
@@ -220,7 +243,7 @@ def _plain(steps: _Steps, defense: Defense, x: str, n: str, two_m: str, centres:
     return total
 
 
-def _cubic(steps: _Steps, x: str, a: float, name: str) -> str:
+def _cubic(steps: Steps, x: str, a: float, name: str) -> str:
     """Keys' kernel of a non-negative distance, by Horner's rule."""
 
     def polynomial(part: str, c3: float, c2: float, c1: float, c0: float) -> str:
@@ -238,7 +261,7 @@ def _cubic(steps: _Steps, x: str, a: float, name: str) -> str:
     return steps("Where", below_1, inner, tail, name)
 
 
-def _one_or_nan(steps: _Steps, defense: Defense, n: str, m: str, crop: int) -> str:
+def _one_or_nan(steps: Steps, defense: Defense, n: str, m: str, crop: int) -> str:
     """Rule 4: `(1,)` float32, 1 for a side that can be served and NaN otherwise."""
     served = steps("GreaterOrEqual", m, crop, "crop_fits")
     if defense.passes[-1] > 0 and defense.blur_at == "frame":
@@ -248,14 +271,14 @@ def _one_or_nan(steps: _Steps, defense: Defense, n: str, m: str, crop: int) -> s
     return steps("Where", served, one, nan, "one_or_nan")
 
 
-def _model_blur(defense: Defense, crop: int) -> NDArray[np.float32]:
+def _model_blur(defense: Defense, crop: int, used: Sequence[int]) -> NDArray[np.float32]:
     """`(crop, V, crop)` float32: the blur of every view on the crop grid, by output pixel."""
     once = blur_matrix(crop, defense.gaussian_taps())
-    powers = [np.linalg.matrix_power(once, defense.passes[view]) for view in defense.views]
+    powers = [np.linalg.matrix_power(once, defense.passes[view]) for view in used]
     return np.stack(powers, axis=1).astype(np.float32)
 
 
-def _reflected(steps: _Steps, x: str, n: str) -> str:
+def _reflected(steps: Steps, x: str, n: str) -> str:
     """`(L,)` int64: the frame pixel that each position stands for, edges not repeated."""
     last = steps("Sub", n, 1, "last_index")
     span = steps("Max", last, 1, "last_index_or_1")  # a frame of one pixel has nothing to reflect

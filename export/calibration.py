@@ -1,4 +1,7 @@
-"""Fits the threshold of the decision `mean` to a target coverage, and writes it into a guard.
+"""Fits a guard's thresholds to pictures of its user, and writes them into it.
+
+The threshold of the decision `mean`, to a target coverage; and where noisy frames have views of
+their own, when a frame is noisy, and the threshold of those (see `noise_calibration`).
 
 Fitted on one half of the pictures and reported on the other: a threshold's coverage on the very
 pictures that chose it would flatter it.
@@ -9,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +23,7 @@ from numpy.typing import NDArray
 from blurvote.export.backbone import LOGITS
 from blurvote.export.calibration_images import Picture, list_pictures, read_picture
 from blurvote.export.guard_graph import backbone_of, finish, replace_vote
+from blurvote.export.noise_calibration import NoiseReport, Shown, ask, fit_noise
 from blurvote.export.onnx_models import load_proto
 from blurvote.export.ort_session import Session
 from blurvote.export.writer import check_target, write_guard
@@ -40,18 +45,19 @@ class CalibrationReport:
 
     Attributes:
         path: the guard that was written.
-        threshold: smallest mean softmax that is accepted.
-        target_coverage: part of the pictures that was to be accepted.
+        threshold: smallest mean softmax that is accepted; None where the guard decides otherwise.
+        target_coverage: part of the pictures that was to be accepted; None without a threshold.
         seed: of the split.
         fitted_on, reported_on: numbers of pictures.
         fitted_coverage, coverage: part accepted among the first and among the second.
         accuracy_accepted, accuracy_all: on the second, of accepted and of all; None without labels.
         skipped: pictures that could not be read or served, with the reason.
+        noise: the switch to the views of noisy frames; None for a guard that has none.
     """
 
     path: Path
-    threshold: float
-    target_coverage: float
+    threshold: float | None
+    target_coverage: float | None
     seed: int
     fitted_on: int
     reported_on: int
@@ -60,10 +66,14 @@ class CalibrationReport:
     accuracy_accepted: float | None
     accuracy_all: float | None
     skipped: Mapping[str, str]
+    noise: NoiseReport | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return {**asdict(self), "path": str(self.path), "skipped": dict(self.skipped)}
+        values = {**asdict(self), "path": str(self.path), "skipped": dict(self.skipped)}
+        if self.noise is None:
+            del values["noise"]
+        return values
 
 
 @dataclass(frozen=True)
@@ -78,8 +88,9 @@ class _Answer:
 def calibrate(
     guard: str | Path,
     images: str | Path,
-    coverage: float,
+    coverage: float | None = None,
     *,
+    noisy_coverage: float | None = None,
     labels: str | Path | None = None,
     output: str | Path | None = None,
     seed: int = 0,
@@ -88,10 +99,15 @@ def calibrate(
 ) -> CalibrationReport:
     """Makes a guard decide by `mean`, with a threshold that accepts `coverage` of the pictures.
 
+    In a guard with a denoiser it also fits from which noise on frames are denoised, and for `mean`
+    the threshold of those.
+
     Args:
         guard: of either kind and any decision.
         images: folder of pictures, searched through all its folders.
-        coverage: part to accept, above 0 and at most 1.
+        coverage: part to accept, above 0 and at most 1; None leaves the decision as it is and fits
+            the noise switch alone.
+        noisy_coverage: part to accept of noisy frames; None takes `coverage`.
         labels: TSV of file and class index (more columns are ignored), for accuracies.
         output: where to write; None replaces the guard.
         seed: of the split into halves.
@@ -104,16 +120,23 @@ def calibrate(
             guard that cannot decide by `mean`, or a file that cannot be written.
     """
     say = progress or (lambda line: None)
-    if not 0 < coverage <= 1:
-        raise ExportError(f"coverage is {coverage!r}; expected a number above 0 and at most 1")
+    for name, part in (("coverage", coverage), ("noisy_coverage", noisy_coverage)):
+        if part is not None and not 0 < part <= 1:
+            raise ExportError(f"{name} is {part!r}; expected a number above 0 and at most 1")
     if seed < 0:
         raise ExportError(f"seed is {seed!r}; expected an integer of at least 0")
     source, target = Path(guard), Path(output or guard)
     proto, metadata = _open(source)
     _check_views(source, metadata)
+    _check_parts(source, metadata, coverage, noisy_coverage)
     check_target(target, overwrite)
     pictures = list_pictures(Path(images), Path(labels) if labels else None)
-    answers, skipped = _classify(proto, metadata.defense, pictures, say)
+    asked: list[list[Shown]] = []
+    if metadata.defense.adaptive:
+        asked, skipped = ask(proto, metadata, pictures, seed, say)
+        answers = [_quiet(shown[0], labels is not None) for shown in asked]
+    else:
+        answers, skipped = _classify(proto, metadata.defense, pictures, say)
     if len(answers) < FEWEST:
         raise ExportError(
             f"only {len(answers)} pictures of {images} can be used; at least {FEWEST} are needed"
@@ -122,8 +145,10 @@ def calibrate(
     half = len(answers) // 2
     fitting = [answers[index] for index in order[:half]]
     reporting = [answers[index] for index in order[half:]]
-    threshold = fit_threshold([answer.confidence for answer in fitting], coverage)
-    accuracy_accepted, accuracy_all = _accuracies(reporting, threshold)
+    threshold = None
+    if coverage is not None:
+        threshold = fit_threshold([answer.confidence for answer in fitting], coverage)
+    accuracy_accepted, accuracy_all = _accuracies(reporting, threshold or 0.0)
     report = CalibrationReport(
         path=target,
         threshold=threshold,
@@ -131,15 +156,50 @@ def calibrate(
         seed=seed,
         fitted_on=len(fitting),
         reported_on=len(reporting),
-        fitted_coverage=_coverage(fitting, threshold),
-        coverage=_coverage(reporting, threshold),
+        fitted_coverage=_coverage(fitting, threshold or 0.0),
+        coverage=_coverage(reporting, threshold or 0.0),
         accuracy_accepted=accuracy_accepted,
         accuracy_all=accuracy_all,
         skipped=skipped,
     )
+    if metadata.defense.adaptive:
+        noise = fit_noise(
+            [asked[index] for index in order[:half]],
+            [asked[index] for index in order[half:]],
+            metadata.defense.decision if coverage is None else "mean",
+            threshold,
+            None if coverage is None else partial(_fitted, coverage=noisy_coverage or coverage),
+            "labels" if labels else "quiet verdicts",
+        )
+        report = replace(report, noise=noise)
     say(f"writing {target}")
     write_guard(_with_threshold(proto, metadata, report), target)
     return report
+
+
+def _fitted(confidences: list[float], coverage: float) -> float:
+    return fit_threshold(confidences, coverage)
+
+
+def _check_parts(
+    path: Path, metadata: GuardMetadata, coverage: float | None, noisy_coverage: float | None
+) -> None:
+    defense = metadata.defense
+    if coverage is None and (not defense.adaptive or defense.decision == "mean"):
+        raise ExportError(
+            f"{path} needs a coverage, such as --coverage 0.9: without one only the noise switch "
+            "can be fitted, of a guard that has a denoiser and decides by majority"
+        )
+    if noisy_coverage is not None and (coverage is None or not defense.adaptive):
+        raise ExportError(
+            "a noisy coverage was given, but no frame is noisy without a denoiser, and without a "
+            "coverage nothing is rejected by confidence"
+        )
+
+
+def _quiet(shown: Shown, known: bool) -> _Answer:
+    """What the quiet views say of a picture as it is."""
+    return _Answer(shown.quiet.confidence, shown.quiet.mean, shown.truth if known else None)
 
 
 def fit_threshold(confidences: list[float], coverage: float) -> float:
@@ -221,9 +281,16 @@ def _with_threshold(
     kept = report.to_dict()
     del kept["path"]
     kept["skipped"] = len(report.skipped)
+    defense, noise = metadata.defense, report.noise
+    if report.threshold is not None:
+        defense = replace(defense, decision="mean", threshold=report.threshold)
+    if noise is not None:
+        defense = replace(
+            defense, noise_switch=noise.noise_switch, noisy_threshold=noise.noisy_threshold
+        )
     changed = replace(
         metadata,
-        defense=replace(metadata.defense, decision="mean", threshold=report.threshold),
+        defense=defense,
         provenance={**metadata.provenance, "calibration": kept},
     )
     if metadata.kind == "frames":

@@ -6,14 +6,14 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from blurvote.export.denoiser.arguments import configure_denoiser, denoiser_fields
 from blurvote.export.precision.arguments import configure_precision, precision_options
 from blurvote.runtime.command import Command
 
 if TYPE_CHECKING:
     from blurvote.export.calibration import CalibrationReport
-    from blurvote.export.pipeline import ExportReport
 
 __all__ = ["CALIBRATE", "EXPORT"]
 
@@ -25,13 +25,14 @@ def _configure_export(parser: argparse.ArgumentParser) -> None:
         metavar="MODEL",
         help="path of an ONNX classifier, torchvision:NAME, or "
         "package.module:factory (importable from here; returns a torch.nn.Module); with "
-        "--precision also an fp32 guard",
+        "--precision also an fp32 guard, with --denoiser any guard",
     )
     add("-o", "--out", metavar="FILE", required=True, help="the guard to write")
     add("--force", action="store_true", help="replace FILE even if it is not a guard")
     add("--json", action="store_true", help="print the report as JSON")
 
     configure_precision(parser)
+    configure_denoiser(parser)
     add = parser.add_argument_group("the guard").add_argument
     add(
         "--input",
@@ -134,9 +135,11 @@ _DEFENSE_FIELDS = (
 
 def _run_export(args: argparse.Namespace) -> int:
     from blurvote.export import ModelOptions, export_guard
+    from blurvote.export.export_text import export_json, export_text
     from blurvote.export.onnx_models import read_labels
 
     given = {name: getattr(args, name) for name in _DEFENSE_FIELDS}
+    given |= denoiser_fields(args)
     report = export_guard(
         args.model,
         args.out,
@@ -152,72 +155,12 @@ def _run_export(args: argparse.Namespace) -> int:
         ),
         defense={name: value for name, value in given.items() if value is not None},
         precision=precision_options(args),
+        denoiser=args.denoiser,
         overwrite=args.force,
         progress=_progress,
     )
-    print(json.dumps(_export_json(report), indent=2) if args.json else _export_text(report))
+    print(json.dumps(export_json(report), indent=2) if args.json else export_text(report))
     return 0
-
-
-def _export_json(report: ExportReport) -> dict[str, Any]:
-    metadata = report.metadata
-    return {
-        "path": str(report.path),
-        "size_bytes": report.size_bytes,
-        "seconds": report.seconds,
-        "kind": metadata.kind,
-        "frame_size": metadata.frame_size,
-        "opset": report.opset,
-        "classes": report.classes,
-        "named_classes": len(metadata.labels),
-        "defense": json.loads(metadata.defense.to_json()),
-        "provenance": dict(metadata.provenance),
-        "adaptations": list(report.adaptations),
-        "parity": dict(metadata.parity),
-        "precision": {"name": metadata.precision, "report": dict(metadata.precision_report)},
-    }
-
-
-def _export_text(report: ExportReport) -> str:
-    from blurvote.export.precision.report_text import cost_text
-
-    metadata, defense = report.metadata, report.metadata.defense
-    names = [defense.view_name(view) for view in defense.views]
-    height, width = defense.crop
-    fit = (
-        f"short side to {defense.resize}, centre {width}x{height}"
-        if defense.fit == "crop"
-        else f"stretched to {width}x{height}"
-    )
-    size = metadata.frame_size
-    frames = f" of {size[1]}x{size[0]} px" if size else " of any size"
-    lines = []
-    if report.parity.frames:
-        lines += [
-            f"parity {'of the fp32 guard ' if report.cost else ''}on drawn frames (largest "
-            "differences; views in normalised units, logits as a part of their range)",
-            report.parity.table(),
-            "",
-        ]
-    if report.cost:
-        lines += [cost_text(metadata.precision, metadata.precision_report), ""]
-    lines += [
-        f"wrote {report.path}: {report.size_bytes / 1e6:.2f} MB, opset {report.opset}, "
-        f"{report.seconds:.1f} s",
-        f"  takes    {metadata.kind}" + (frames if metadata.kind == "frames" else ""),
-        f"  views    {', '.join(names)}: {defense.kernel_size} taps, sigma {defense.sigma:g}, "
-        f"blurred at the {defense.blur_at}",
-        f"  fit      {fit}, {'antialiased ' if defense.antialias else 'plain '}"
-        f"{defense.interpolation}",
-        f"  decides  {defense.decision}",
-        f"  classes  {report.classes}" + ("" if metadata.labels else ", without names"),
-    ]
-    lines += [f"  adapted  {step}" for step in report.adaptations]
-    if defense.decision == "mean" and defense.threshold is None:
-        lines.append(
-            f"next: blurvote calibrate {report.path} IMAGES --coverage 0.9 fits its threshold"
-        )
-    return "\n".join(lines)
 
 
 def _configure_calibrate(parser: argparse.ArgumentParser) -> None:
@@ -226,9 +169,15 @@ def _configure_calibrate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--coverage",
         type=float,
-        required=True,
         metavar="PART",
-        help="part of the pictures to accept, such as 0.9",
+        help="part of the pictures to accept, such as 0.9, by mean softmax; needed but for a guard "
+        "with a denoiser, whose noise switch can be fitted alone",
+    )
+    parser.add_argument(
+        "--noisy-coverage",
+        type=float,
+        metavar="PART",
+        help="the same of noisy frames, of a guard with a denoiser (default: as --coverage)",
     )
     parser.add_argument(
         "--labels",
@@ -251,6 +200,7 @@ def _run_calibrate(args: argparse.Namespace) -> int:
         args.guard,
         args.images,
         args.coverage,
+        noisy_coverage=args.noisy_coverage,
         labels=args.labels,
         output=args.out,
         seed=args.seed,
@@ -262,17 +212,26 @@ def _run_calibrate(args: argparse.Namespace) -> int:
 
 
 def _calibrate_text(report: CalibrationReport) -> str:
-    lines = [
-        f"wrote {report.path}: decides by mean softmax, threshold {report.threshold:.4f}",
-        f"  fitted on    {report.fitted_on} pictures, accepts {report.fitted_coverage:.1%} "
-        f"(target {report.target_coverage:.1%}, seed {report.seed})",
-        f"  reported on  {report.reported_on} others, accepts {report.coverage:.1%}",
-    ]
-    if report.accuracy_accepted is not None and report.accuracy_all is not None:
-        lines.append(
-            f"  accuracy     {report.accuracy_accepted:.1%} of the accepted, "
-            f"{report.accuracy_all:.1%} of all (rejected counts as wrong)"
-        )
+    from blurvote.export.noise_calibration import noise_lines
+
+    lines = [f"wrote {report.path}"]
+    split = f"fitted on {report.fitted_on} pictures, reported on {report.reported_on} others"
+    if report.threshold is None:
+        lines += [f"  {split} (seed {report.seed})"]
+    else:
+        lines = [
+            f"wrote {report.path}: decides by mean softmax, threshold {report.threshold:.4f}",
+            f"  fitted on    {report.fitted_on} pictures, accepts {report.fitted_coverage:.1%} "
+            f"(target {report.target_coverage:.1%}, seed {report.seed})",
+            f"  reported on  {report.reported_on} others, accepts {report.coverage:.1%}",
+        ]
+        if report.accuracy_accepted is not None and report.accuracy_all is not None:
+            lines.append(
+                f"  accuracy     {report.accuracy_accepted:.1%} of the accepted, "
+                f"{report.accuracy_all:.1%} of all (rejected counts as wrong)"
+            )
+    if report.noise is not None:
+        lines += noise_lines(report.noise)
     lines += [f"  skipped      {path}: {reason}" for path, reason in report.skipped.items()]
     return "\n".join(lines)
 
@@ -328,18 +287,24 @@ EXPORT = Command(
     "--fit stretch\n"
     "blurvote export guard.onnx -o half.onnx --precision fp16\n"
     "blurvote export model.onnx -o int8.onnx --precision int8 --calibrate pictures/ "
-    "--truth truth.tsv",
+    "--truth truth.tsv\n"
+    "blurvote export model.onnx -o guard.onnx --denoiser --noise-switch 0.02 0.025\n"
+    "blurvote export guard.onnx -o denoising.onnx --denoiser denoiser.onnx",
     configure=_configure_export,
     run=_run_export,
 )
 
 CALIBRATE = Command(
     name="calibrate",
-    help="fit the rejection threshold of a guard that averages",
+    help="fit a guard's rejection threshold, and its noise switch, to your pictures",
     description="Makes a guard decide by the mean softmax of its views, and fits the threshold "
-    "below which\nit rejects: on one half of the pictures, reported on the other.",
+    "below which\nit rejects: on one half of the pictures, reported on the other. In a guard with "
+    "a denoiser it\nalso fits from which noise on frames are denoised, by adding noise to the "
+    "pictures.",
     examples="blurvote calibrate guard.onnx pictures/ --coverage 0.9\n"
-    "blurvote calibrate guard.onnx pictures/ --coverage 0.9 --labels truth.tsv -o calibrated.onnx",
+    "blurvote calibrate guard.onnx pictures/ --coverage 0.9 --labels truth.tsv -o calibrated.onnx\n"
+    "blurvote calibrate denoising.onnx pictures/\n"
+    "blurvote calibrate denoising.onnx pictures/ --coverage 0.95 --noisy-coverage 0.8",
     configure=_configure_calibrate,
     run=_run_calibrate,
 )

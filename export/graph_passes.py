@@ -6,7 +6,7 @@ the same, except where `make_batch_dynamic` says otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import onnx
 from onnx import compose, helper, inliner, numpy_helper
@@ -23,6 +23,7 @@ __all__ = [
     "real_inputs",
     "rename_value",
     "strip_notes",
+    "values_read",
 ]
 
 
@@ -71,8 +72,7 @@ def keep_reachable(model: onnx.ModelProto, output: str) -> None:
     for node in reversed(graph.node):
         if needed.intersection(node.output):
             nodes.append(node)
-            needed.update(node.input)
-            needed.update(_captured(node))
+            needed.update(values_read(node))
     nodes.reverse()
     outputs = [value for value in graph.output if value.name == output]
     feeds = {value.name for value in real_inputs(graph)}
@@ -86,10 +86,10 @@ def keep_reachable(model: onnx.ModelProto, output: str) -> None:
     model.ir_version = max(model.ir_version, 4)  # first to allow initialisers that are no inputs
 
 
-def deduplicate_initializers(model: onnx.ModelProto, apart: str = "") -> None:
+def deduplicate_initializers(model: onnx.ModelProto, apart: Collection[str] = ()) -> None:
     """Keeps one of each set of equal initialisers, and lets every node read that one.
 
-    The one called `apart` is left alone, whatever equals it.
+    Those called as one of `apart` are left alone, whatever equals them.
     """
     graph = model.graph
     first: dict[tuple[int, tuple[int, ...], bytes], str] = {}
@@ -98,7 +98,7 @@ def deduplicate_initializers(model: onnx.ModelProto, apart: str = "") -> None:
     for tensor in graph.initializer:
         data = numpy_helper.to_array(tensor).tobytes()
         key = (tensor.data_type, tuple(tensor.dims), data)
-        if tensor.name == apart:
+        if tensor.name in apart:
             kept.append(tensor)
         elif key in first:
             replaced[tensor.name] = first[key]
@@ -147,6 +147,18 @@ def ensure_prefix(model: onnx.ModelProto, prefixes: tuple[str, ...], apart: set[
         if graph is not model.graph:
             for value in (*graph.input, *graph.output):
                 value.name = named(value.name)
+
+
+def values_read(node: onnx.NodeProto) -> set[str]:
+    """The values that a node reads, and those that its subgraphs may read."""
+    inside = {
+        name
+        for attribute in node.attribute
+        for graph in (attribute.g, *attribute.graphs)
+        for inner in _all_nodes(graph)
+        for name in inner.input
+    }
+    return inside.union(node.input)
 
 
 def rename_value(model: onnx.ModelProto, old: str, new: str) -> None:
@@ -223,17 +235,6 @@ def _free_first(graph: onnx.GraphProto, node: onnx.NodeProto, fixed: int) -> Non
     name = f"{node.output[0]}_shape"
     graph.initializer.append(numpy_helper.from_array(shape, name))
     node.input[1] = name
-
-
-def _captured(node: onnx.NodeProto) -> set[str]:
-    """Outer values that the subgraphs of a node may read."""
-    return {
-        name
-        for attribute in node.attribute
-        for graph in (attribute.g, *attribute.graphs)
-        for inner in _all_nodes(graph)
-        for name in inner.input
-    }
 
 
 def _all_graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:

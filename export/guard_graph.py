@@ -2,27 +2,34 @@
 
 Both kinds carry their metadata, name their opset, hold no initialiser twice, and pass the full
 check of onnx.checker and strict shape inference. In a `frames` guard the names of the parts are
-`preprocess/`, `backbone/` (with `adapt/`) and `vote/`.
+`preprocess/` (where noisy frames have views of their own also `noise/` and `denoise/`), `backbone/`
+(with `adapt/`) and `vote/`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+import numpy as np
 import onnx
-from onnx import TensorProto, helper, version_converter
+from onnx import TensorProto, helper, numpy_helper
 
 from blurvote.export import backbone as backbone_graph
-from blurvote.export import view_graph, vote_graph
+from blurvote.export import judged_graph, noise_graph, vote_graph
 from blurvote.export.backbone import LOGITS, VIEWS, Backbone
+from blurvote.export.denoiser.adapting import NETWORK
+from blurvote.export.denoiser.loading import DenoiserModel
 from blurvote.export.graph_builder import GraphBuilder
 from blurvote.export.graph_passes import (
     deduplicate_initializers,
     ensure_prefix,
     foreign_operators,
     rename_value,
+    values_read,
 )
 from blurvote.export.onnx_models import MAX_BYTES
+from blurvote.export.opset import opset_of, raise_opset
 from blurvote.runtime.defense import Defense
 from blurvote.runtime.errors import ExportError
 from blurvote.runtime.metadata import GuardMetadata
@@ -37,15 +44,24 @@ __all__ = [
     "replace_backbone",
     "replace_vote",
     "upgrade",
+    "with_switch_input",
 ]
 
 MIN_OPSET = 18  # of frames guards: the first where the operators of the vote have their final form
 MIN_IR = 8
+# Constants that are found by their names and rewritten.
+PARAMETERS = (vote_graph.THRESHOLD, vote_graph.NOISY_THRESHOLD, noise_graph.SWITCH)
 ROW_LOGITS = "backbone/row_logits"  # (N * V, C), before the views of each frame are put together
 
 
-def assemble(backbone: Backbone, metadata: GuardMetadata) -> onnx.ModelProto:
+def assemble(
+    backbone: Backbone, metadata: GuardMetadata, denoiser: DenoiserModel | None = None
+) -> onnx.ModelProto:
     """The guard that `metadata` describes.
+
+    Args:
+        denoiser: of a defence that has views of noisy frames; a `frames` guard gets it into its
+            graph, a `views` guard has it in its metadata.
 
     Raises:
         ExportError: the model cannot be brought to the opset of a `frames` guard, or the guard
@@ -53,7 +69,7 @@ def assemble(backbone: Backbone, metadata: GuardMetadata) -> onnx.ModelProto:
         DefenseError: frames of the guard's size cannot be served.
     """
     views = metadata.kind == "views"
-    guard = _copy(backbone.proto) if views else _frames_guard(backbone, metadata)
+    guard = _copy(backbone.proto) if views else _frames_guard(backbone, metadata, denoiser)
     guard.graph.name = "blurvote"
     return finish(guard, metadata)
 
@@ -63,7 +79,7 @@ def finish(guard: onnx.ModelProto, metadata: GuardMetadata) -> onnx.ModelProto:
     guard.producer_name = "blurvote"
     guard.producer_version = str(metadata.provenance.get("blurvote", ""))
     guard.ir_version = max(guard.ir_version, MIN_IR)
-    deduplicate_initializers(guard, apart=vote_graph.THRESHOLD)
+    deduplicate_initializers(guard, apart=PARAMETERS)
     del guard.metadata_props[:]
     helper.set_model_props(guard, metadata.to_map())
     check(guard)
@@ -108,18 +124,36 @@ def backbone_of(guard: onnx.ModelProto) -> onnx.ModelProto:
 def preprocessing_model(guard: onnx.ModelProto, defense: Defense) -> onnx.ModelProto:
     """The first part of a `frames` guard: `frames` to `views` `(N * V, 3, h, w)`."""
     inner = _copy(guard)
-    _keep_parts(inner, (view_graph.PREFIX,))
+    _keep_parts(inner, judged_graph.PREFIXES)
     views = helper.make_tensor_value_info(VIEWS, TensorProto.FLOAT, ["B", 3, *defense.crop])
     _set_interface(inner, guard.graph.input[0], [views])
     return inner
 
 
 def replace_vote(guard: onnx.ModelProto, metadata: GuardMetadata) -> onnx.ModelProto:
-    """A `frames` guard with another decision over the same views."""
+    """A `frames` guard with another decision over the same views, and another noise switch."""
     changed = _copy(guard)
-    _keep_parts(changed, (view_graph.PREFIX, backbone_graph.PREFIX, backbone_graph.ADAPT))
+    _keep_parts(changed, (*judged_graph.PREFIXES, backbone_graph.PREFIX, backbone_graph.ADAPT))
+    for tensor in changed.graph.initializer:
+        if tensor.name == noise_graph.SWITCH:
+            high = np.array(metadata.defense.noise_switch[1], np.float32)
+            tensor.CopyFrom(numpy_helper.from_array(high, tensor.name))
     _append_vote(changed, metadata.defense)
     return finish(changed, metadata)
+
+
+def with_switch_input(guard: onnx.ModelProto) -> onnx.ModelProto:
+    """A `frames` guard, or its preprocessing, whose noise switch may be fed at every run.
+
+    The input is float32 of the switch's shape, called `noise_graph.SWITCH`: the level on the grid
+    from which a frame is noisy. Without it the guard's own is taken.
+    """
+    changed = _copy(guard)
+    (stored,) = (item for item in changed.graph.initializer if item.name == noise_graph.SWITCH)
+    changed.graph.input.append(
+        helper.make_tensor_value_info(noise_graph.SWITCH, TensorProto.FLOAT, stored.dims)
+    )
+    return changed
 
 
 def replace_backbone(
@@ -149,12 +183,12 @@ def _around(guard: onnx.ModelProto, backbone: onnx.ModelProto) -> onnx.ModelProt
     """The views and the vote of a `frames` guard around another backbone, which is changed."""
     outer = _copy(guard)
     graph = outer.graph
-    _keep_parts(outer, (view_graph.PREFIX, vote_graph.PREFIX))
+    _keep_parts(outer, (*judged_graph.PREFIXES, vote_graph.PREFIX))
     # Equal constants are stored once: the vote may read one under a name of the old backbone's.
     own = {value.name for value in (*graph.input, *graph.output)}
-    own |= {VIEWS, ROW_LOGITS, vote_graph.THRESHOLD}
-    ensure_prefix(outer, (vote_graph.PREFIX, view_graph.PREFIX), own)
-    before = [node for node in graph.node if node.name.startswith(view_graph.PREFIX)]
+    own |= {VIEWS, ROW_LOGITS, *PARAMETERS}
+    ensure_prefix(outer, (vote_graph.PREFIX, *judged_graph.PREFIXES), own)
+    before = [node for node in graph.node if node.name.startswith(judged_graph.PREFIXES)]
     after = [node for node in graph.node if node.name.startswith(vote_graph.PREFIX)]
     rename_value(backbone, LOGITS, ROW_LOGITS)
     del graph.node[:]
@@ -163,16 +197,20 @@ def _around(guard: onnx.ModelProto, backbone: onnx.ModelProto) -> onnx.ModelProt
     return outer
 
 
-def _frames_guard(backbone: Backbone, metadata: GuardMetadata) -> onnx.ModelProto:
+def _frames_guard(
+    backbone: Backbone, metadata: GuardMetadata, denoiser: DenoiserModel | None
+) -> onnx.ModelProto:
     defense = metadata.defense
     guard = upgrade(backbone.proto)
+    if denoiser is not None:
+        guard, denoiser = _same_opset(guard, denoiser)
     rename_value(guard, LOGITS, ROW_LOGITS)
-    before = GraphBuilder(view_graph.PREFIX)
-    view_graph.add_views(before, "frames", defense, metadata.frame_size)
-    nodes = [*before.nodes, *guard.graph.node]
+    parts = judged_graph.add_judged_views("frames", defense, metadata.frame_size, denoiser)
+    nodes = [*(node for part in parts for node in part.nodes), *guard.graph.node]
     del guard.graph.node[:]
     guard.graph.node.extend(nodes)
-    guard.graph.initializer.extend(before.initializers)
+    for part in parts:
+        guard.graph.initializer.extend(part.initializers)
     height, width = metadata.frame_size or ("H", "W")
     frames = helper.make_tensor_value_info("frames", TensorProto.UINT8, ["N", height, width, 3])
     outputs = [
@@ -183,9 +221,27 @@ def _frames_guard(backbone: Backbone, metadata: GuardMetadata) -> onnx.ModelProt
         helper.make_tensor_value_info("count", TensorProto.INT64, ["N"]),
         helper.make_tensor_value_info("view_labels", TensorProto.INT64, ["N", len(defense.views)]),
     ]
+    if defense.adaptive:
+        outputs.append(helper.make_tensor_value_info(noise_graph.NOISE, TensorProto.FLOAT, ["N"]))
     _set_interface(guard, frames, outputs)
     _append_vote(guard, defense)
     return guard
+
+
+def _same_opset(
+    guard: onnx.ModelProto, denoiser: DenoiserModel
+) -> tuple[onnx.ModelProto, DenoiserModel]:
+    """Both at the higher of their opsets, since one graph has one."""
+    opset = max(opset_of(guard), opset_of(denoiser.proto))
+    try:
+        guard = raise_opset(guard, opset, (backbone_graph.PREFIX, backbone_graph.ADAPT))
+        raised = raise_opset(denoiser.proto, opset, (NETWORK,))
+    except ExportError as error:
+        raise ExportError(
+            f"the model and the denoiser cannot both be brought to opset {opset}: {error}. Export "
+            "both at the same opset"
+        ) from error
+    return guard, replace(denoiser, proto=raised)
 
 
 def _append_vote(guard: onnx.ModelProto, defense: Defense) -> None:
@@ -193,7 +249,10 @@ def _append_vote(guard: onnx.ModelProto, defense: Defense) -> None:
     classes = guard.graph.output[0].type.tensor_type.shape.dim[2].dim_value
     shape = vote.constant("logits_shape", [-1, len(defense.views), classes])
     vote.op("Reshape", [ROW_LOGITS, shape], "logits", output=LOGITS)
-    vote_graph.add_vote(vote, LOGITS, defense.decision, defense.threshold)
+    noisy = None
+    if defense.adaptive:
+        noisy = vote_graph.NoisyFrames(judged_graph.IS_NOISY, defense.noisy_threshold)
+    vote_graph.add_vote(vote, LOGITS, defense.decision, defense.threshold, noisy)
     guard.graph.node.extend(vote.nodes)
     guard.graph.initializer.extend(vote.initializers)
 
@@ -204,24 +263,14 @@ def upgrade(proto: onnx.ModelProto) -> onnx.ModelProto:
     Raises:
         ExportError: onnx cannot convert it.
     """
-    opset = next(item.version for item in proto.opset_import if item.domain in ("", "ai.onnx"))
-    if opset >= MIN_OPSET:
-        return _copy(proto)
     try:
-        upgraded = version_converter.convert_version(proto, MIN_OPSET)
-    except Exception as error:  # the converter raises whatever its C++ part does
-        reason = " ".join(str(error).split())
+        return raise_opset(proto, MIN_OPSET, (backbone_graph.PREFIX, backbone_graph.ADAPT))
+    except ExportError as error:
         raise ExportError(
-            f"the model is of opset {opset} and cannot be raised to {MIN_OPSET}, which a frames "
-            f"guard and one of lower precision need: {reason[:200]}. Export it at opset "
+            f"the model is of opset {opset_of(proto)} and cannot be raised to {MIN_OPSET}, which a "
+            f"frames guard and one of lower precision need: {error}. Export it at opset "
             f"{MIN_OPSET}, or as a views guard of fp32"
         ) from error
-    del upgraded.graph.value_info[:]
-    for number, node in enumerate(upgraded.graph.node):
-        if not node.name.startswith((backbone_graph.PREFIX, backbone_graph.ADAPT)):
-            node.name = f"{backbone_graph.PREFIX}upgraded_{number}"
-    result: onnx.ModelProto = upgraded
-    return result
 
 
 def _copy(proto: onnx.ModelProto) -> onnx.ModelProto:
@@ -236,7 +285,7 @@ def _keep_parts(model: onnx.ModelProto, prefixes: tuple[str, ...]) -> None:
     nodes = [node for node in graph.node if node.name.startswith(prefixes)]
     del graph.node[:]
     graph.node.extend(nodes)
-    read = {name for node in nodes for name in node.input}
+    read = {name for node in nodes for name in values_read(node)}
     tensors = [
         tensor
         for tensor in graph.initializer

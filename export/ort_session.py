@@ -22,6 +22,10 @@ class Session:
         proto: the graph; it is not changed.
         origin: how to call it in errors.
 
+    Attributes:
+        inputs: of the graph, each with a name, a type and a shape.
+        input_name: of the first one.
+
     Raises:
         ExportError: ONNX Runtime cannot load it.
         ProviderError: onnxruntime is not installed.
@@ -39,7 +43,8 @@ class Session:
             )
         except Exception as error:  # pybind's exceptions have no common base
             raise ExportError(f"ONNX Runtime cannot load {origin}: {one_line(error)}") from error
-        self.input_name: str = self._session.get_inputs()[0].name
+        self.inputs: list[Any] = self._session.get_inputs()
+        self.input_name: str = self.inputs[0].name
 
     def run(self, batch: NDArray[Any], *outputs: str) -> list[NDArray[Any]]:
         """The named outputs (none named: all) for the one input `batch`.
@@ -47,11 +52,16 @@ class Session:
         Raises:
             ExportError: ONNX Runtime failed.
         """
+        return self.feed({self.input_name: batch}, *outputs)
+
+    def feed(self, feeds: dict[str, NDArray[Any]], *outputs: str) -> list[NDArray[Any]]:
+        """The same for several inputs, by their names."""
         try:
-            results = self._session.run(list(outputs) or None, {self.input_name: batch})
+            results = self._session.run(list(outputs) or None, feeds)
         except Exception as error:
+            shape = next(iter(feeds.values())).shape
             raise ExportError(
-                f"{self._origin} fails on an input of shape {batch.shape}: {one_line(error)}"
+                f"{self._origin} fails on an input of shape {shape}: {one_line(error)}"
             ) from error
         return [np.asarray(result) for result in results]
 

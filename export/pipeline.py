@@ -5,16 +5,28 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from blurvote.export.backbone import Backbone, normalise
-from blurvote.export.classifier import Classifier, ModelOptions
-from blurvote.export.guard_graph import assemble, finish
+import numpy as np
+
+from blurvote.export.backbone import LOGITS, Backbone, logit_tolerance, normalise
+from blurvote.export.classifier import ModelOptions
+from blurvote.export.denoiser.loading import DenoiserModel, load_denoiser
+from blurvote.export.denoiser.views_graph import denoised_views_model
+from blurvote.export.description import (
+    adaptive,
+    defense_of,
+    frame_size_of,
+    labels_of,
+    provenance_of,
+    wanted_crop,
+)
+from blurvote.export.guard_graph import assemble, backbone_of, finish
 from blurvote.export.models import resolve
 from blurvote.export.onnx_models import load_proto
+from blurvote.export.opset import opset_of
+from blurvote.export.ort_session import Session
 from blurvote.export.parity import ParityReport, check_parity
 from blurvote.export.precision.convert import convert
 from blurvote.export.precision.cost import Cost
@@ -22,13 +34,15 @@ from blurvote.export.precision.options import PrecisionOptions
 from blurvote.export.writer import check_target, is_guard, write_guard
 from blurvote.runtime.defense import Defense
 from blurvote.runtime.errors import ExportError, GuardError
-from blurvote.runtime.metadata import GuardMetadata
+from blurvote.runtime.metadata import DenoiserEntry, GuardMetadata
 
 if TYPE_CHECKING:
     import onnx
     import torch
 
 __all__ = ["ExportReport", "export_guard"]
+
+_NOISY_FIELDS = ("noisy_views", "noise_switch", "noisy_threshold")
 
 
 @dataclass(frozen=True)
@@ -67,6 +81,7 @@ def export_guard(
     options: ModelOptions | None = None,
     defense: Defense | Mapping[str, Any] | None = None,
     precision: PrecisionOptions | None = None,
+    denoiser: str | Path | None = None,
     overwrite: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> ExportReport:
@@ -75,7 +90,8 @@ def export_guard(
     Args:
         model: `torchvision:NAME`, `package.module:factory`, the path of an ONNX file, or a
             `torch.nn.Module`, whose attribute `classes` may name its classes. With `precision`
-            also the path of an fp32 guard, which keeps its kind and its defence.
+            also the path of an fp32 guard, with `denoiser` that of any guard; it keeps its kind
+            and its defence, but for what `denoiser` adds.
         output: the guard to write. A guard that is there is replaced.
         kind: `"views"` takes views that blurvote builds; `"frames"` takes uint8 frames and needs
             nothing but an ONNX runtime.
@@ -85,6 +101,10 @@ def export_guard(
             model's channel order), or a whole `Defense` (in R, G, B), which replaces all of it.
         precision: what to convert the backbone to, once the fp32 guard has passed the comparison;
             None leaves it in fp32.
+        denoiser: gives noisy frames views of their own (`Defense.noisy_views`; unless they are
+            named, and where there are three: 90 %, all and 50 % denoised): `"shipped"` is
+            blurvote's own denoiser, else the path of an ONNX file, see `export.denoiser.roles`.
+            None: all frames have the same views.
         overwrite: replace a file at `output` that is not a guard.
         progress: called with a line of text before each step.
 
@@ -100,30 +120,36 @@ def export_guard(
     say = progress or (lambda line: None)
     options = options or ModelOptions()
     path = Path(output)
-    size = _frame_size(kind, frame_size)
+    size = frame_size_of(kind, frame_size)
     check_target(path, overwrite)
-    if precision and isinstance(model, (str, Path)) and is_guard(Path(model)):
-        if kind != "views" or frame_size or defense or options != ModelOptions():
+    if (precision or denoiser) and isinstance(model, (str, Path)) and is_guard(Path(model)):
+        if isinstance(defense, Defense):
+            changes = {"defense"}
+        else:
+            changes = set(defense or {}).difference(_NOISY_FIELDS if denoiser else ())
+        if kind != "views" or frame_size or changes or options != ModelOptions():
             raise ExportError(
                 f"{model} is a guard already, and keeps its kind, its defence and its labels: only "
-                "--precision and what belongs to it can be chosen for it"
+                "--precision and --denoiser and what belongs to them can be chosen for it"
             )
         say(f"loading {model}")
         made = _opened(Path(model))
+        if denoiser:
+            assert not isinstance(defense, Defense)
+            made = _with_denoiser(made, denoiser, dict(defense or {}), say)
     else:
-        made = _assembled(model, kind, size, options, defense, say)
+        made = _assembled(model, kind, size, options, defense, denoiser, say)
     guard, metadata, cost = made.guard, made.metadata, None
     if precision:
         converted = convert(guard, metadata, precision, say)
         guard, metadata, cost = converted.guard, converted.metadata, converted.cost
     say(f"writing {path}")
     size_bytes = write_guard(guard, path)
-    opset = next(item.version for item in guard.opset_import if item.domain in ("", "ai.onnx"))
     return ExportReport(
         path,
         size_bytes,
         time.perf_counter() - started,
-        opset,
+        opset_of(guard),
         made.classes,
         metadata,
         made.parity,
@@ -149,25 +175,28 @@ def _assembled(
     size: tuple[int, int] | None,
     options: ModelOptions,
     defense: Defense | Mapping[str, Any] | None,
+    denoiser: str | Path | None,
     say: Callable[[str], None],
 ) -> _Made:
     """The guard of a classifier, compared with it."""
-    wanted = _wanted_crop(defense)
+    wanted = wanted_crop(defense)
     say(f"loading {model if isinstance(model, (str, Path)) else type(model).__qualname__}")
     classifier = resolve(model, options.weights, wanted)
     say("turning it into a backbone and trying batches of 1, 2 and 3")
     backbone = normalise(classifier, options, wanted)
     metadata = GuardMetadata(
         kind=kind,
-        defense=_defense(defense, classifier, backbone, options),
-        labels=_labels(classifier, options, backbone.classes),
+        defense=defense_of(defense, classifier, backbone, options, denoised=denoiser is not None),
+        labels=labels_of(classifier, options, backbone.classes),
         frame_size=size,
-        provenance=_provenance(classifier, backbone),
+        provenance=provenance_of(classifier, backbone),
     )
+    loaded = _load(denoiser, metadata.defense, say)
+    metadata = replace(metadata, denoiser=_entry(loaded, metadata))
     say("assembling the guard")
-    guard = assemble(backbone, metadata)
+    guard = assemble(backbone, metadata, loaded)
     say("comparing it with the model on drawn frames")
-    parity = check_parity(backbone, guard, metadata)
+    parity = check_parity(backbone, guard, metadata, loaded)
     metadata = replace(metadata, parity=parity.to_dict())
     guard = finish(guard, metadata)
     return _Made(guard, metadata, backbone.classes, parity, backbone.adaptations)
@@ -189,80 +218,48 @@ def _opened(path: Path) -> _Made:
     return _Made(guard, metadata, classes, parity, adaptations)
 
 
-def _frame_size(
-    kind: str, frame_size: tuple[int, int] | Literal["dynamic"] | None
-) -> tuple[int, int] | None:
-    if kind not in ("views", "frames"):
-        raise ExportError(f"kind is {kind!r}; expected 'views' or 'frames'")
-    if kind == "views":
-        if frame_size is not None:
-            raise ExportError(
-                "a views guard takes frames of any size, so it has no frame size; leave "
-                "--frame-size out, or use --input frames"
-            )
+def _with_denoiser(
+    made: _Made, denoiser: str | Path, fields: dict[str, Any], say: Callable[[str], None]
+) -> _Made:
+    """The same guard with a denoiser, compared with itself; its own comparison is kept."""
+    guard, metadata = made.guard, made.metadata
+    defense = adaptive(replace(metadata.defense, **fields), denoised=True)
+    proto = backbone_of(guard)
+    session = Session(proto, "the guard's backbone")
+    backbone = Backbone(
+        proto=proto,
+        crop=defense.crop,
+        classes=made.classes,
+        tolerance=logit_tolerance(proto),
+        reference=lambda views: session.run(views, LOGITS)[0].astype(np.float64),
+        adaptations=made.adaptations,
+    )
+    loaded = _load(denoiser, defense, say)
+    metadata = replace(metadata, defense=defense)
+    metadata = replace(metadata, denoiser=_entry(loaded, metadata))
+    say("assembling the guard")
+    guard = assemble(backbone, metadata, loaded)
+    say("comparing it with the denoiser on drawn frames with noise")
+    compared = check_parity(backbone, guard, metadata, loaded)
+    parity = made.parity.with_noisy(compared)
+    metadata = replace(metadata, parity=parity.to_dict())
+    return replace(made, guard=finish(guard, metadata), metadata=metadata, parity=parity)
+
+
+def _load(
+    denoiser: str | Path | None, defense: Defense, say: Callable[[str], None]
+) -> DenoiserModel | None:
+    if denoiser is None:
         return None
-    if frame_size is None:
-        raise ExportError(
-            "a frames guard needs --frame-size HEIGHTxWIDTH, such as 1080x1920, or dynamic"
-        )
-    return None if frame_size == "dynamic" else frame_size
+    say(f"loading the denoiser ({denoiser})")
+    return load_denoiser(denoiser, defense.crop)
 
 
-def _wanted_crop(defense: Defense | Mapping[str, Any] | None) -> tuple[int, int] | None:
-    if isinstance(defense, Defense):
-        return defense.crop
-    if defense is None or "crop" not in defense:
+def _entry(denoiser: DenoiserModel | None, metadata: GuardMetadata) -> DenoiserEntry | None:
+    """What a guard says about its denoiser; a `frames` guard has it in its graph."""
+    if denoiser is None:
         return None
-    # A Defense checks and widens the value; stretch keeps it from comparing it with a resize.
-    return Defense(fit="stretch", crop=defense["crop"]).crop
-
-
-def _defense(
-    given: Defense | Mapping[str, Any] | None,
-    classifier: Classifier,
-    backbone: Backbone,
-    options: ModelOptions,
-) -> Defense:
-    """What the model says, overridden by what the caller says; `mean` and `std` turned to RGB."""
-    if isinstance(given, Defense):
-        return given
-    fields = {**classifier.preprocessing, **(given or {}), "crop": backbone.crop}
-    if options.channels == "bgr":
-        for name in ("mean", "std"):
-            if name in fields:
-                fields[name] = tuple(fields[name])[::-1]
-    if "resize" not in fields or ("resize" not in (given or {}) and _cropped(given)):
-        # The usual margin around the crop: 256 for 224.
-        fields["resize"] = round(max(backbone.crop) * 256 / 224)
-    return Defense(**fields)
-
-
-def _cropped(given: Mapping[str, Any] | None) -> bool:
-    return given is not None and "crop" in given
-
-
-def _labels(classifier: Classifier, options: ModelOptions, classes: int) -> tuple[str, ...]:
-    if options.labels is not None:
-        if len(options.labels) != classes:
-            raise ExportError(
-                f"{len(options.labels)} labels were given, but {classifier.origin} has {classes} "
-                "classes"
-            )
-        return options.labels
-    # Labels that the model carries but that do not fit (a replaced head) are none.
-    return classifier.labels if len(classifier.labels) == classes else ()
-
-
-def _provenance(classifier: Classifier, backbone: Backbone) -> dict[str, Any]:
-    tools = {}
-    for package in ("blurvote", "onnx", "onnxruntime"):
-        try:
-            tools[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return {
-        **classifier.provenance,
-        **tools,
-        "adaptations": list(backbone.adaptations),
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-    }
+    data = b""
+    if metadata.kind == "views":
+        data = denoised_views_model(denoiser, metadata.defense).SerializeToString()
+    return DenoiserEntry(denoiser.name, denoiser.sha256, data)

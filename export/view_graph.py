@@ -12,9 +12,11 @@ Runtime 1.31 is off by 0.17 at 500x375 and 0.24 at 1920x1080 (normalised units; 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from blurvote.export.axis_graph import AxisNames, add_axis, add_frame_size, view_taps
+from blurvote.export.axis_graph import AxisMatrices, AxisNames, add_axis, add_frame_size
 from blurvote.export.graph_builder import GraphBuilder
 from blurvote.export.reference import view_matrices
 from blurvote.runtime.defense import Defense
@@ -26,26 +28,36 @@ VIEWS = "views"
 
 
 def add_views(
-    graph: GraphBuilder, frames: str, defense: Defense, frame_size: tuple[int, int] | None
-) -> None:
-    """Adds the views that the decision uses; their tensor is called `views`.
+    graph: GraphBuilder,
+    frames: str,
+    defense: Defense,
+    frame_size: tuple[int, int] | None,
+    used: Sequence[int] | None = None,
+    output: str = VIEWS,
+) -> tuple[AxisMatrices, AxisMatrices] | None:
+    """Adds views; their tensor is called `output`.
 
     Args:
         frames: name of a uint8 `(N, H, W, 3)` tensor, RGB.
         frame_size: `(H, W)` in pixels; None where the frames' size is only known when they come.
             Frames that cannot be served become views of NaN, which are rejected.
+        used: indices of the views; None means those that the decision uses.
+
+    Returns:
+        The vertical and the horizontal axis of frames of no fixed size, else None.
 
     Adds:
-        views: float32 `(N * V, 3, h, w)`, the views of each frame together.
+        output: float32 `(N * V, 3, h, w)`, the views of each frame together.
 
     Raises:
         DefenseError: frames of `frame_size` cannot be served.
     """
+    used, axes = list(defense.views if used is None else used), None
     if frame_size is None:
-        pixels, rows, cols = _computed_matrices(graph, frames, defense)
+        pixels, rows, cols, axes = _computed_matrices(graph, frames, defense, used)
     else:
-        pixels, rows, cols = _constant_matrices(graph, frames, defense, frame_size)
-    views, (height, width) = len(defense.views), defense.crop
+        pixels, rows, cols = _constant_matrices(graph, frames, defense, frame_size, used)
+    views, (height, width) = len(used), defense.crop
 
     # (N, H', W', 3) -> rows of all views -> (N, V * h, W' * 3); no transpose is needed so far.
     lines = graph.op(
@@ -65,15 +77,19 @@ def add_views(
     scale = graph.constant("scale", (1 / (255 * std)).astype(np.float32)[:, None, None])
     shift = graph.constant("shift", (-mean / std).astype(np.float32)[:, None, None])
     scaled = graph.op("Mul", [unscaled, scale], "views_scaled")
-    graph.op("Add", [scaled, shift], "views_normalised", output=VIEWS)
+    graph.op("Add", [scaled, shift], "views_normalised", output=output)
+    return axes
 
 
 def _constant_matrices(
-    graph: GraphBuilder, frames: str, defense: Defense, frame_size: tuple[int, int]
+    graph: GraphBuilder,
+    frames: str,
+    defense: Defense,
+    frame_size: tuple[int, int],
+    used: list[int],
 ) -> tuple[str, str, str]:
     """Names of the pixels that are read, `(V * h, H')` rows and `(V, W', w)` columns."""
     matrices = view_matrices(defense, *frame_size)
-    used = slice(defense.views.start, defense.views.stop)
     rows, cols = matrices.rows[used], matrices.cols[used]
     (top, bottom), (left, right) = (_extent(matrix) for matrix in (rows, cols))
     pixels = frames
@@ -100,20 +116,22 @@ def _extent(matrices: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> tupl
     return int(read[0]), int(read[-1]) + 1
 
 
-def _computed_matrices(graph: GraphBuilder, frames: str, defense: Defense) -> tuple[str, str, str]:
-    """The same three names, computed from the shape of `frames`."""
+def _computed_matrices(
+    graph: GraphBuilder, frames: str, defense: Defense, used: list[int]
+) -> tuple[str, str, str, tuple[AxisMatrices, AxisMatrices]]:
+    """The same three names, computed from the shape of `frames`, and both axes."""
     size = add_frame_size(graph, frames, defense)
-    taps = view_taps(defense)
-    rows = add_axis(graph, defense, size, taps, AxisNames("row", size.height, defense.crop[0]))
-    cols = add_axis(graph, defense, size, taps, AxisNames("column", size.width, defense.crop[1]))
+    rows = add_axis(graph, defense, size, used, AxisNames("row", size.height, defense.crop[0]))
+    cols = add_axis(graph, defense, size, used, AxisNames("column", size.width, defense.crop[1]))
     in_rows = graph.op("Gather", [frames, rows.pixels], "frame_rows", axis=1)
     in_both = graph.op("Gather", [in_rows, cols.pixels], "frame_columns", axis=2)
     pixels = graph.op("Cast", [in_both], "pixels", to=1)
     by_view = graph.op("Transpose", [rows.matrices], "row_matrices", perm=[1, 0, 2])
-    shape = graph.constant("row_matrix_shape", [len(taps) * defense.crop[0], -1])
+    shape = graph.constant("row_matrix_shape", [len(used) * defense.crop[0], -1])
     stacked = graph.op("Reshape", [by_view, shape], "row_matrix")
     return (
         pixels,
         stacked,
         graph.op("Transpose", [cols.matrices], "column_matrices", perm=[1, 2, 0]),
+        (rows, cols),
     )

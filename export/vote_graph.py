@@ -16,25 +16,43 @@ between runtimes.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from blurvote.export.graph_builder import GraphBuilder
 from blurvote.runtime.defense import Decision
 
-__all__ = ["PREFIX", "THRESHOLD", "add_vote"]
+__all__ = ["NOISY_THRESHOLD", "PREFIX", "THRESHOLD", "NoisyFrames", "add_vote"]
 
 PREFIX = "vote/"
 THRESHOLD = "blurvote_threshold"
+NOISY_THRESHOLD = "blurvote_noisy_threshold"
 LARGEST = float(np.finfo(np.float32).max)
 
 
-def add_vote(graph: GraphBuilder, logits: str, decision: Decision, threshold: float | None) -> None:
+@dataclass(frozen=True)
+class NoisyFrames:
+    """Which frames are noisy: the name of a bool `(N,)` tensor, and `threshold` for those."""
+
+    is_noisy: str
+    threshold: float | None
+
+
+def add_vote(
+    graph: GraphBuilder,
+    logits: str,
+    decision: Decision,
+    threshold: float | None,
+    noisy: NoisyFrames | None = None,
+) -> None:
     """Adds the decision. Its outputs are tensors called `label`, `count` and `view_labels`.
 
     Args:
         logits: name of a float32 `(N, V, C)` tensor, V >= 1, C >= 1.
         decision: `"single"` is the majority of its only view.
         threshold: smallest mean softmax that `"mean"` accepts; None accepts everything.
+        noisy: of guards whose noisy frames have views, and a threshold, of their own.
 
     Adds:
         label: `(N,)` int64, -1 where the frame is rejected.
@@ -46,7 +64,8 @@ def add_vote(graph: GraphBuilder, logits: str, decision: Decision, threshold: fl
     none = graph.constant("none", np.array(-1, np.int64))
     labels = graph.op("Where", [voting, choice, none], "votes", output="view_labels")
     if decision == "mean":
-        _mean(graph, clean, voting, labels, none, threshold)
+        limit = _limit(graph, threshold, noisy)
+        _mean(graph, clean, voting, labels, none, limit)
     else:
         _majority(graph, logits, voting, labels, none)
 
@@ -92,9 +111,17 @@ def _majority(graph: GraphBuilder, logits: str, voting: str, labels: str, none: 
     graph.op("ReduceMax", [winners, views_axis], "winner", output="label", keepdims=0)
 
 
-def _mean(
-    graph: GraphBuilder, clean: str, voting: str, labels: str, none: str, threshold: float | None
-) -> None:
+def _limit(graph: GraphBuilder, threshold: float | None, noisy: NoisyFrames | None) -> str:
+    """The threshold: a scalar, or `(N, 1)` where noisy frames have another."""
+    quiet = graph.parameter(THRESHOLD, 0.0 if threshold is None else threshold)
+    if noisy is None:
+        return quiet
+    other = graph.parameter(NOISY_THRESHOLD, 0.0 if noisy.threshold is None else noisy.threshold)
+    column = graph.op("Unsqueeze", [noisy.is_noisy, graph.constant("views_axis", [1])], "is_noisy")
+    return graph.op("Where", [column, other, quiet], "threshold_of_frame")
+
+
+def _mean(graph: GraphBuilder, clean: str, voting: str, labels: str, none: str, limit: str) -> None:
     views_axis, last = graph.constant("views_axis", [1]), graph.constant("classes_axis", [2])
     lower = graph.constant("smallest_float", np.array(-LARGEST, np.float32))
     upper = graph.constant("largest_float", np.array(LARGEST, np.float32))
@@ -111,7 +138,6 @@ def _mean(
 
     best = graph.op("ArgMax", [mean], "best_label", axis=1, keepdims=0)
     confidence = graph.op("ReduceMax", [mean, views_axis], "confidence", keepdims=1)
-    limit = graph.parameter(THRESHOLD, 0.0 if threshold is None else threshold)
     enough = graph.op("GreaterOrEqual", [confidence, limit], "reaches_threshold")
     zero = graph.constant("zero_float", np.array(0, np.float32))
     heard = graph.op("Greater", [voters, zero], "any_voter")

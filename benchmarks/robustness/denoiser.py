@@ -1,19 +1,17 @@
 """Any ONNX image denoiser, run by ONNX Runtime.
 
-What its inputs mean is worked out from their shapes: one of 3 channels, NCHW float32 RGB in [0, 1],
-is the image; a second one, if there is one, is the noise's standard deviation on the same scale, as
-a scalar, one number per image, or a map of 1 or 3 channels.
+What its inputs mean is worked out from their shapes, see `blurvote.export.denoiser.roles`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from blurvote.export.denoiser.roles import EXPECTED, NoiseLevel, Roles, find_roles
 from blurvote.runtime.engines.ort import import_onnxruntime
 from blurvote.runtime.errors import FrameError, SourceError
 from blurvote.runtime.machine import usable_cores
@@ -22,39 +20,7 @@ __all__ = ["Denoiser", "NoiseLevel"]
 
 Images = NDArray[np.float32]
 
-_EXPECTED = (
-    "expected an ONNX denoiser with an image input (N, 3, H, W) float32, at most one more float32 "
-    "input for the noise level, and one output of the image's shape"
-)
 _PROBE = 32  # side of the image that tries the model, unless it fixes its own
-
-
-@dataclass(frozen=True)
-class NoiseLevel:
-    """How a denoiser is told the noise level.
-
-    Attributes:
-        name: of the ONNX input.
-        shape: `"scalar"` is one number for the batch, `"image"` one number per image, `"map"` one
-            number per pixel.
-        rank: dimensions of the input.
-        channels: of a map; 1 otherwise.
-    """
-
-    name: str
-    shape: Literal["scalar", "image", "map"]
-    rank: int
-    channels: int = 1
-
-    def fill(self, sigma: float, images: Images) -> Images:
-        """The input for images `(B, 3, h, w)`."""
-        if self.shape == "map":
-            size = (len(images), self.channels, *images.shape[2:])
-        elif self.shape == "image":
-            size = (len(images), *(1,) * (self.rank - 1))
-        else:
-            size = (1,) * self.rank
-        return np.full(size, sigma, np.float32)
 
 
 class Denoiser:
@@ -92,7 +58,7 @@ class Denoiser:
         self.sees = sees
         self._multiple = multiple
         if not self.path.is_file():
-            raise SourceError(f"{path} is not a file; {_EXPECTED}")
+            raise SourceError(f"{path} is not a file; {EXPECTED}")
         ort = import_onnxruntime()
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads or usable_cores()
@@ -106,9 +72,8 @@ class Denoiser:
         except Exception as error:  # pybind's exceptions have no common base
             text = " ".join(str(error).split())[:300]
             raise SourceError(f"{path} cannot be loaded as an ONNX model ({text})") from error
-        inputs = self._session.get_inputs()
-        self._image, self.noise_level = self._roles(inputs)
-        self._batch, self._size = _fixed(self._image.shape)
+        self._roles = self._find_roles()
+        self.noise_level: NoiseLevel | None = self._roles.level
         self._try()
 
     def __call__(self, images: Images, sigma: float) -> Images:
@@ -136,13 +101,15 @@ class Denoiser:
         height, width = images.shape[2:]
         pad = [(0, 0), (0, 0), (0, -height % self._multiple), (0, -width % self._multiple)]
         padded = np.pad(images, pad, mode="edge") if pad[2][1] or pad[3][1] else images
-        for side, fixed in zip(padded.shape[2:], self._size, strict=True):
+        roles = self._roles
+        for side, fixed in zip(padded.shape[2:], (roles.height, roles.width), strict=True):
             if fixed is not None and side != fixed:
                 raise FrameError(
                     f"{self.path.name} was given images of {height} x {width} pixels, but its "
-                    f"input is fixed at {self._image.shape}; export it with free sides"
+                    f"input is fixed at {roles.height or 'any'} x {roles.width or 'any'}; export "
+                    "it with free sides"
                 )
-        step = self._batch or len(padded)
+        step = roles.batch or len(padded)
         if len(padded) % step:
             raise FrameError(
                 f"{self.path.name} was given {len(padded)} images, but its batch is fixed at "
@@ -152,7 +119,7 @@ class Denoiser:
         return np.concatenate(parts)[:, :, :height, :width]
 
     def _run(self, images: Images, sigma: float) -> Images:
-        feeds = {self._image.name: np.ascontiguousarray(images)}
+        feeds = {self._roles.image: np.ascontiguousarray(images)}
         if self.noise_level is not None:
             feeds[self.noise_level.name] = self.noise_level.fill(sigma, images)
         try:
@@ -161,60 +128,25 @@ class Denoiser:
             text = " ".join(str(error).split())[:300]
             raise SourceError(
                 f"{self.path} cannot be run on an image of shape {images.shape} ({text}); "
-                f"{_EXPECTED}"
+                f"{EXPECTED}"
             ) from error
         return np.asarray(output)
 
-    def _roles(self, inputs: list[Any]) -> tuple[Any, NoiseLevel | None]:
-        """Which input is the image and what the other one is."""
-        described = ", ".join(f"{one.name} {one.type} {one.shape}" for one in inputs)
-        foreign = SourceError(f"{self.path} has the inputs {described}; {_EXPECTED}")
-        if len(inputs) not in (1, 2) or any(one.type != "tensor(float)" for one in inputs):
-            raise foreign
-        images = [one for one in inputs if len(one.shape) == 4 and _length(one.shape[1]) in (3, 0)]
-        # Of two such inputs the one that fixes 3 channels is the image, then the first.
-        images.sort(key=lambda one: _length(one.shape[1]) != 3)
-        if not images:
-            raise foreign
-        others = [one for one in inputs if one is not images[0]]
-        if not others:
-            return images[0], None
-        level = _noise_level(others[0])
-        if level is None:
-            raise foreign
-        return images[0], level
+    def _find_roles(self) -> Roles:
+        inputs = self._session.get_inputs()
+        roles = find_roles(inputs)
+        if roles is None:
+            described = ", ".join(f"{one.name} {one.type} {one.shape}" for one in inputs)
+            raise SourceError(f"{self.path} has the inputs {described}; {EXPECTED}")
+        return roles
 
     def _try(self) -> None:
         """Runs one small grey image, so that a foreign model is found out before the long run."""
-        height, width = (side or _PROBE for side in self._size)
-        probe = np.full((self._batch or 1, 3, height, width), 0.5, np.float32)
+        height, width = self._roles.height or _PROBE, self._roles.width or _PROBE
+        probe = np.full((self._roles.batch or 1, 3, height, width), 0.5, np.float32)
         output = self._run(probe, 0.1)
         if output.shape != probe.shape or output.dtype != np.float32:
             raise SourceError(
                 f"{self.path} turned images of shape {probe.shape} into {output.dtype} of shape "
-                f"{output.shape}; {_EXPECTED}"
+                f"{output.shape}; {EXPECTED}"
             )
-
-
-def _noise_level(value: Any) -> NoiseLevel | None:
-    """The meaning of an input by its shape; None where it has none that is known."""
-    shape = [_length(size) for size in value.shape]
-    if len(shape) == 4 and shape[2:] != [1, 1]:
-        channels = shape[1] or 1
-        return NoiseLevel(value.name, "map", 4, channels) if channels in (1, 3) else None
-    if any(size not in (0, 1) for size in shape[1:]) or len(shape) > 4:
-        return None
-    if not shape or shape[0] == 1:
-        return NoiseLevel(value.name, "scalar", len(shape))
-    return NoiseLevel(value.name, "image", len(shape)) if shape[0] == 0 else None
-
-
-def _length(size: Any) -> int:
-    """A dimension that the model fixes, or 0 for a free one."""
-    return size if isinstance(size, int) else 0
-
-
-def _fixed(shape: list[Any]) -> tuple[int | None, tuple[int | None, int | None]]:
-    """Batch, height and width that the model fixes; None where it does not."""
-    batch, _, height, width = (_length(size) or None for size in shape)
-    return batch, (height, width)

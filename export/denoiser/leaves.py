@@ -33,12 +33,12 @@ def dead_leaves(seed: int, number: int, side: int = 512) -> Image:
     texture = np.zeros((side, side), np.uint8)
     palette = _palette(rng)
     canvas[:] = palette[0]
-    smallest = float(rng.choice([1.5, 3.0, 6.0, 12.0, 24.0]))
+    smallest = float(np.exp(rng.uniform(np.log(2), np.log(40))))
     count = int(rng.uniform(1.0, 2.5) * 9000 / smallest)
     radii = _power_law(rng, smallest, side * rng.uniform(0.2, 0.6), count)
     centres = rng.uniform(-0.1 * side, 1.1 * side, (count, 2))
     colours = palette[rng.integers(len(palette), size=count)]
-    colours = colours + rng.normal(0, rng.uniform(4, 30), (count, 1)) + rng.normal(0, 6, (count, 3))
+    colours = colours + rng.normal(0, rng.uniform(2, 25), (count, 1)) + rng.normal(0, 6, (count, 3))
     textures = rng.integers(_TEXTURES, size=count)
     straight = rng.uniform(0, 0.8)  # share of polygons
     for radius, centre, colour, kind in zip(radii, centres, colours, textures, strict=True):
@@ -46,11 +46,11 @@ def dead_leaves(seed: int, number: int, side: int = 512) -> Image:
         cv2.fillPoly(canvas, [outline], colour.tolist(), cv2.LINE_AA, shift=4)
         cv2.fillPoly(texture, [outline], int(kind), cv2.LINE_8, shift=4)
     canvas += _shading(rng, side)[:, :, None]
-    for kind in range(1, _TEXTURES):  # the first kind stays flat
-        strength = rng.gamma(1.5, 12.0)
-        field = _grating(rng, side) if kind < 3 else _cloud(rng, side)
+    for kind in range(2, _TEXTURES):  # the first two kinds stay flat
+        strength = rng.gamma(1.2, 8.0)
+        field = _grating(rng, side) if kind == 2 else _cloud(rng, side)
         canvas += (strength * field * (texture == kind))[:, :, None]
-    focus = float(rng.choice([0.0, 0.5, 0.8, 1.5], p=[0.3, 0.3, 0.3, 0.1]))
+    focus = float(rng.choice([0.0, 0.5, 0.8, 1.5], p=[0.45, 0.25, 0.2, 0.1]))
     if focus:
         cv2.GaussianBlur(canvas, (0, 0), focus, canvas)
     pixels = np.clip(np.rint(canvas), 0, 255).astype(np.uint8)
@@ -64,7 +64,7 @@ def _palette(rng: np.random.Generator) -> NDArray[np.float64]:
     hue = rng.normal(0, 1, (count, 3))
     hue -= hue.mean(axis=1, keepdims=True)
     tint = rng.normal(0, 12, (1, 3))
-    return np.asarray(lightness + tint + hue * rng.gamma(1.5, 16.0, (count, 1)))
+    return np.asarray(lightness + tint + hue * rng.gamma(1.2, 14.0, (count, 1)))
 
 
 def _power_law(
@@ -115,7 +115,7 @@ def _cloud(rng: np.random.Generator, side: int) -> NDArray[np.float32]:
     stretch = np.exp(rng.uniform(-1.2, 1.2))
     frequency = np.sqrt((fy * stretch) ** 2 + (fx / stretch) ** 2)
     frequency[0, 0] = 1.0
-    spectrum = np.fft.rfft2(noise) * frequency ** -rng.uniform(0.5, 1.6)
+    spectrum = np.fft.rfft2(noise) * frequency ** -rng.uniform(0.8, 1.8)
     spectrum[0, 0] = 0.0
     field = np.fft.irfft2(spectrum, (side, side))
     return np.asarray(field / field.std(), np.float32)

@@ -17,10 +17,10 @@ from blurvote.runtime.noise import GAUSSIAN_PER_RESPONSE, laplacian_difference
 
 __all__ = ["PATCH", "Batch", "draw_batch"]
 
-PATCH = 96  # side of a training patch on the grid, in pixels
+PATCH = 64  # side of a training patch on the grid, in pixels
 _MARGIN = 2  # grid pixels left out at each end, where the resize is cut at the border
 _LARGEST_SIGMA = 0.5
-_SHOT, _IMPULSE = 0.15, 0.1  # shares of batches with noise other than Gaussian
+_SHOT, _IMPULSE = 0.1, 0.05  # shares of batches with noise other than Gaussian
 _STREAM = 41
 
 Images = NDArray[np.float32]
@@ -72,7 +72,7 @@ def draw_batch(
     noisy *= np.float32(1 / 255)
     levels = gain * sigmas[:, :, 0, 0]
     if fixed is None:  # what the estimator says is never exact
-        levels *= np.exp(rng.normal(0, 0.08, levels.shape))
+        levels *= np.exp(rng.normal(0, 0.05, levels.shape))
     told = torch.from_numpy(levels.astype(np.float32))
     return _resize(noisy, weights), told, _resize(clean, weights)
 

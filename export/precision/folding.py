@@ -9,6 +9,7 @@ import onnx
 
 from blurvote.export.graph_passes import foreign_operators
 from blurvote.export.guard_graph import upgrade
+from blurvote.export.opset import opset_of
 from blurvote.export.ort_session import one_line
 from blurvote.runtime.engines.ort import import_onnxruntime
 from blurvote.runtime.errors import ExportError
@@ -33,8 +34,7 @@ def fold(backbone: onnx.ModelProto) -> onnx.ModelProto:
             f"the model computes in less than fp32 already ({low}); --precision starts from an "
             "fp32 model"
         )
-    opset = next(item.version for item in backbone.opset_import if item.domain in ("", "ai.onnx"))
-    if opset < MIN_OPSET:
+    if opset_of(backbone) < MIN_OPSET:
         backbone = upgrade(backbone)
     ort = import_onnxruntime()
     options = ort.SessionOptions()

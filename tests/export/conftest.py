@@ -104,3 +104,88 @@ def save_model(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return save
+
+
+def smoother(
+    *,
+    level: list[Any] | None = None,
+    batch: int | str = "N",
+    sides: tuple[int | str, int | str] = ("H", "W"),
+    opset: int = 18,
+    strength: float = 2.0,
+) -> onnx.ModelProto:
+    """A denoiser that needs no training: `image` to `clean`, `image + a (mean of 3x3 - image)`.
+
+    `a` is `strength` times the noise level; without a level input it is `strength` / 4.
+
+    Args:
+        level: shape of the input that tells the noise level; None for no such input.
+    """
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [batch, 3, *sides])
+    inputs = [image]
+    constants = [numpy_helper.from_array(np.float32(strength), "strength")]
+    pool = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "count_include_pad": 0}
+    nodes = [
+        helper.make_node("AveragePool", ["image"], ["mean"], **pool),
+        helper.make_node("Sub", ["mean", "image"], ["change"]),
+    ]
+    if level is None:
+        quarter = numpy_helper.from_array(np.float32(0.25), "amount")
+        constants.append(quarter)
+    else:
+        inputs.append(helper.make_tensor_value_info("level", TensorProto.FLOAT, level))
+        rank = np.array([1, 1, 1, 1] if level in ([], [1]) else [-1, 1, 1, 1], np.int64)
+        if len(level) == 4:
+            nodes.append(helper.make_node("Identity", ["level"], ["amount"]))
+        else:
+            constants.append(numpy_helper.from_array(rank, "rank"))
+            nodes.append(helper.make_node("Reshape", ["level", "rank"], ["amount"]))
+    nodes += [
+        helper.make_node("Mul", ["amount", "strength"], ["part"]),
+        helper.make_node("Mul", ["part", "change"], ["step"]),
+        helper.make_node("Add", ["image", "step"], ["clean"]),
+    ]
+    model = helper.make_model(
+        helper.make_graph(
+            nodes,
+            "smoother",
+            inputs,
+            [helper.make_tensor_value_info("clean", TensorProto.FLOAT, [batch, 3, *sides])],
+            constants,
+        ),
+        opset_imports=[helper.make_opsetid("", opset)],
+        ir_version=8,
+    )
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def smooth(images: np.ndarray, levels: np.ndarray, strength: float = 2.0) -> np.ndarray:
+    """What `smoother` computes, in float64: `(B, 3, h, w)` and `(B,)`."""
+    images = np.asarray(images, np.float64)
+    padded = np.pad(images, [(0, 0), (0, 0), (1, 1), (1, 1)])
+    inside = np.pad(np.ones(images.shape[2:]), 1)
+    height, width = images.shape[2:]
+    windows = [(y, x) for y in range(3) for x in range(3)]
+    total = sum(padded[..., y : y + height, x : x + width] for y, x in windows)
+    count = sum(inside[y : y + height, x : x + width] for y, x in windows)
+    amount = strength * np.asarray(levels, np.float64)[:, None, None, None]
+    return np.asarray(images + amount * (total / count - images))
+
+
+@pytest.fixture
+def save_denoiser(tmp_path: Path) -> Callable[..., Path]:
+    """Writes `smoother(**options)` and returns its path."""
+
+    def save(name: str = "smoother.onnx", **options: Any) -> Path:
+        path = tmp_path / name
+        onnx.save(smoother(**{"level": ["N", 1], **options}), str(path))
+        return path
+
+    return save
+
+
+@pytest.fixture
+def smoothed() -> Callable[..., np.ndarray]:
+    """`smooth`, the denoiser that `save_denoiser` writes, in float64."""
+    return smooth

@@ -1,0 +1,148 @@
+"""What a guard says about itself, from what its model and its maker say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Literal
+
+from blurvote.export.backbone import Backbone
+from blurvote.export.classifier import Classifier, ModelOptions
+from blurvote.runtime.defense import Defense
+from blurvote.runtime.errors import ExportError
+
+__all__ = [
+    "adaptive",
+    "defense_of",
+    "frame_size_of",
+    "labels_of",
+    "provenance_of",
+    "wanted_crop",
+]
+
+DEFAULT_NOISY_VIEWS = ("90%-denoised", "denoised", "50%-denoised")
+
+
+def frame_size_of(
+    kind: str, frame_size: tuple[int, int] | Literal["dynamic"] | None
+) -> tuple[int, int] | None:
+    """The frame size of a guard of this kind; None where it has none.
+
+    Raises:
+        ExportError: the kind does not exist, or does not fit the frame size.
+    """
+    if kind not in ("views", "frames"):
+        raise ExportError(f"kind is {kind!r}; expected 'views' or 'frames'")
+    if kind == "views":
+        if frame_size is not None:
+            raise ExportError(
+                "a views guard takes frames of any size, so it has no frame size; leave "
+                "--frame-size out, or use --input frames"
+            )
+        return None
+    if frame_size is None:
+        raise ExportError(
+            "a frames guard needs --frame-size HEIGHTxWIDTH, such as 1080x1920, or dynamic"
+        )
+    return None if frame_size == "dynamic" else frame_size
+
+
+def wanted_crop(defense: Defense | Mapping[str, Any] | None) -> tuple[int, int] | None:
+    """The crop that the caller asks for."""
+    if isinstance(defense, Defense):
+        return defense.crop
+    if defense is None or "crop" not in defense:
+        return None
+    # A Defense checks and widens the value; stretch keeps it from comparing it with a resize.
+    return Defense(fit="stretch", crop=defense["crop"]).crop
+
+
+def defense_of(
+    given: Defense | Mapping[str, Any] | None,
+    classifier: Classifier,
+    backbone: Backbone,
+    options: ModelOptions,
+    denoised: bool,
+) -> Defense:
+    """What the model says, overridden by what the caller says; `mean` and `std` turned to RGB.
+
+    Args:
+        denoised: whether noisy frames are to have views of their own.
+
+    Raises:
+        DefenseError: the defence is impossible.
+        ExportError: see `adaptive`.
+    """
+    if isinstance(given, Defense):
+        return adaptive(given, denoised)
+    fields = {**classifier.preprocessing, **(given or {}), "crop": backbone.crop}
+    if options.channels == "bgr":
+        for name in ("mean", "std"):
+            if name in fields:
+                fields[name] = tuple(fields[name])[::-1]
+    if "resize" not in fields or ("resize" not in (given or {}) and _cropped(given)):
+        # The usual margin around the crop: 256 for 224.
+        fields["resize"] = round(max(backbone.crop) * 256 / 224)
+    return adaptive(Defense(**fields), denoised)
+
+
+def adaptive(defense: Defense, denoised: bool) -> Defense:
+    """`defense` with the usual views of noisy frames, unless it has some.
+
+    Raises:
+        ExportError: there are no usual ones for so many, or it has some and is not denoised.
+    """
+    if not denoised:
+        if defense.adaptive:
+            raise ExportError(
+                f"noisy frames are to have the views {', '.join(defense.noisy_views)}, which need "
+                "a denoiser: --denoiser takes the one that blurvote ships, or a path"
+            )
+        return defense
+    if defense.adaptive:
+        return defense
+    if len(defense.passes) != len(DEFAULT_NOISY_VIEWS):
+        raise ExportError(
+            f"quiet frames have {len(defense.passes)} views: name as many of noisy frames with "
+            f"--noisy-views (the usual three are {', '.join(DEFAULT_NOISY_VIEWS)})"
+        )
+    return replace(defense, noisy_views=DEFAULT_NOISY_VIEWS)
+
+
+def labels_of(classifier: Classifier, options: ModelOptions, classes: int) -> tuple[str, ...]:
+    """The class names; empty where there are none.
+
+    Raises:
+        ExportError: those that were given are too few or too many.
+    """
+    if options.labels is not None:
+        if len(options.labels) != classes:
+            raise ExportError(
+                f"{len(options.labels)} labels were given, but {classifier.origin} has {classes} "
+                "classes"
+            )
+        return options.labels
+    # Labels that the model carries but that do not fit (a replaced head) are none.
+    return classifier.labels if len(classifier.labels) == classes else ()
+
+
+def provenance_of(classifier: Classifier, backbone: Backbone) -> dict[str, Any]:
+    """Where a guard comes from."""
+    tools = {}
+    for package in ("blurvote", "onnx", "onnxruntime"):
+        try:
+            tools[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return {
+        **classifier.provenance,
+        **tools,
+        "adaptations": list(backbone.adaptations),
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def _cropped(given: Mapping[str, Any] | None) -> bool:
+    return given is not None and "crop" in given
