@@ -40,7 +40,8 @@ _STREAM = 60
 def _learned(model: Denoiser, read: bool) -> Method:
     def denoise(view: Image, level: float, estimate: float) -> Image:
         planes = view.transpose(2, 0, 1)[None]
-        return model(planes, estimate if read else level)[0].transpose(1, 2, 0)
+        denoised = model(planes, estimate if read else level)[0]
+        return np.asarray(denoised.transpose(1, 2, 0), np.float32)
 
     return denoise
 
@@ -49,7 +50,7 @@ def _median(side: int) -> Method:
     def denoise(view: Image, level: float, estimate: float) -> Image:
         import cv2
 
-        return np.asarray(cv2.medianBlur(_bytes(view), side), np.float32) / 255
+        return np.divide(cv2.medianBlur(_bytes(view), side), 255, dtype=np.float32)
 
     return denoise
 
@@ -61,7 +62,8 @@ def _nlm(strength: float) -> Method:
         import cv2
 
         h = strength * 255 * level
-        return np.asarray(cv2.fastNlMeansDenoisingColored(_bytes(view), None, h, h, 5, 15)) / 255
+        denoised = cv2.fastNlMeansDenoisingColored(_bytes(view), None, h, h, 5, 15)
+        return np.divide(denoised, 255, dtype=np.float32)
 
     return denoise
 
@@ -115,7 +117,7 @@ def measure(
     rows: list[list[Image]] = []
     out = np.empty((1, 3, *builder.defense.crop), np.float32)
     for number, path in enumerate(pictures):
-        pixels = np.ascontiguousarray(read_image(path)[..., ::-1])
+        pixels = np.ascontiguousarray(read_image(str(path))[..., ::-1])
         clean = builder.build(pixels)[0].transpose(1, 2, 0) * std + mean
         gain = builder.noise_gain(*pixels.shape[:2])
         for sigma in sigmas:

@@ -89,7 +89,7 @@ def _outline(
     turn = rng.uniform(0, np.pi)
     rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     turned = points @ rotation.T + centre
-    return np.rint(_FINE * turned).astype(np.int32)[:, None]
+    return np.asarray(np.rint(_FINE * turned)[:, None], np.int32)
 
 
 def _shading(rng: np.random.Generator, side: int) -> NDArray[np.float32]:
@@ -105,7 +105,7 @@ def _grating(rng: np.random.Generator, side: int) -> NDArray[np.float32]:
     bend = 3 * _cloud(rng, side) * rng.random()
     phase = 2 * np.pi * (x * np.cos(turn) + y * np.sin(turn)) / wavelength + bend
     wave = np.sin(phase) * 2**0.5
-    return (np.sign(wave) if rng.random() < 0.3 else wave).astype(np.float32)
+    return np.asarray(np.sign(wave) if rng.random() < 0.3 else wave, np.float32)
 
 
 def _cloud(rng: np.random.Generator, side: int) -> NDArray[np.float32]:

@@ -46,8 +46,8 @@ class DenoisingNetwork(nn.Module):
         self.leave = nn.Conv2d(fine, fine, 3, padding=1)
         self.tail = nn.Conv2d(fine, 12, 3, padding=1)
         # It begins by taking nothing away: from a random guess many rectifiers die on the way back.
-        nn.init.zeros_(self.tail.weight)
-        nn.init.zeros_(self.tail.bias)
+        for weights in self.tail.parameters():
+            nn.init.zeros_(weights)
 
     def forward(self, images: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
         """See the class; `levels` is the standard deviation of the noise in [0, 1] RGB units."""

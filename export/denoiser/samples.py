@@ -53,24 +53,23 @@ def draw_batch(
     clean = np.empty((count, 3, size, size), np.float32)
     for image in clean:
         np.multiply(_cut(rng, frames, size), np.float32(1 / 255), out=image)
+    kind, drawn = 1.0, np.full((count, 1, 1, 1), fixed or 0.0)
     if fixed is None:
-        kind, sigmas = rng.random(), rng.uniform(0.01, _LARGEST_SIGMA, (count, 1, 1, 1))
-    else:
-        kind, sigmas = 1.0, np.full((count, 1, 1, 1), fixed)
-    sigmas = sigmas.astype(np.float32)
+        kind, drawn = rng.random(), rng.uniform(0.01, _LARGEST_SIGMA, (count, 1, 1, 1))
+    sigmas = np.asarray(drawn, np.float32)
     if kind < _SHOT:
         noisy = _shot(clean, sigmas, rng)
     elif kind < _SHOT + _IMPULSE:
         noisy, sigmas = _impulse(clean, sigmas, rng)
     else:
-        noisy = rng.standard_normal(clean.shape, np.float32)
+        noisy = np.asarray(rng.standard_normal(clean.shape, np.float32))
         noisy *= sigmas
         noisy += clean
     noisy *= 255
     np.rint(noisy, out=noisy)
     np.clip(noisy, 0, 255, out=noisy)
     noisy *= np.float32(1 / 255)
-    levels = gain * sigmas[:, :, 0, 0]
+    levels = np.float32(gain) * sigmas[:, :, 0, 0]
     if fixed is None:  # what the estimator says is never exact
         levels *= np.exp(rng.normal(0, 0.05, levels.shape))
     told = torch.from_numpy(levels.astype(np.float32))
@@ -83,7 +82,7 @@ def _cut(rng: np.random.Generator, frames: NDArray[np.uint8], size: int) -> NDAr
     top, left = rng.integers(frame.shape[1] - size + 1, size=2)
     square = frame[:, top : top + size, left : left + size]
     square = np.rot90(square, int(rng.integers(4)), axes=(1, 2))
-    return square[:, :, ::-1] if rng.random() < 0.5 else square
+    return np.asarray(square[:, :, ::-1] if rng.random() < 0.5 else square)
 
 
 def _resize(images: Images, weights: Images) -> torch.Tensor:

@@ -106,7 +106,8 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
 
-    network: Any = DenoisingNetwork().to(memory_format=torch.channels_last)
+    network: Any = DenoisingNetwork()
+    network.to(memory_format=torch.channels_last)
     averaged = DenoisingNetwork()
     averaged.load_state_dict(network.state_dict())
     optimiser = torch.optim.Adam(network.parameters(), lr=args.rate)
@@ -135,7 +136,7 @@ def main() -> None:
         weights = 1 / (levels + _SOFTENING)
         loss = (weights * (denoised.float() - clean).abs().mean(dim=(2, 3))).mean()
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
         with torch.no_grad():
