@@ -19,6 +19,7 @@ from blurvote.benchmarks.robustness.card_summary import (
     strongest_attacks,
     summary,
 )
+from blurvote.benchmarks.robustness.degradations import NAMES
 from blurvote.benchmarks.robustness.outputs import read_json, write_text
 
 __all__ = ["card_text", "write_card"]
@@ -81,10 +82,16 @@ def card_text(evaluated: Mapping[str, Any] | None, attacked: Mapping[str, Any] |
         "",
         f"{guard['classes']} classes, source {guard['source'] or 'not stated'}. Views: "
         f"{', '.join(map(str, defense['passes']))} passes of a {defense['kernel_size']}-tap "
-        f"Gaussian of sigma {defense['sigma']:g}; decision: {defense['decision']}. "
+        f"Gaussian of sigma {defense['sigma']:g}{_noisy(defense)}; decision: "
+        f"{defense['decision']}. "
         f"SHA-256 {guard['sha256'][:16]}.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _noisy(defense: Mapping[str, Any]) -> str:
+    names = defense.get("noisy_views")  # absent where all frames have the same views
+    return f", of noisy frames {', '.join(names)}" if names else ""
 
 
 def _unknown(what: str, command: str) -> list[str]:
@@ -95,7 +102,9 @@ def _noise(document: Mapping[str, Any]) -> list[str]:
     cells = []
     for row in document["rows"]:
         name, _, level = row["degradation"].partition(":")
-        if row["variant"] != "own" or (name != "gaussian" and int(float(level)) != _FAULTS_SHOWN):
+        if row["variant"] != "own" or name not in NAMES:
+            continue
+        if name != "gaussian" and int(float(level)) != _FAULTS_SHOWN:
             continue
         if name == "gaussian":
             title = f"noise of sigma {level}" if float(level) else "clean pictures"
@@ -124,7 +133,7 @@ def _word(verdict: str, title: str) -> str:
 def _attacks(document: Mapping[str, Any]) -> list[str]:
     lines = ["## Attacks, per cent of pictures", ""]
     cells = []
-    clean = [row for row in document["rows"] if row["attack"] == "none"]
+    clean = [row for row in document["rows"] if row["case"] == "none"]
     for row in [*clean, *strongest_attacks(document)]:
         none = row["attack"] == "none"
         names = ("fooled", "right", "rejected", "confidence_fooled", "fooled_of_correct")

@@ -8,6 +8,7 @@ from typing import Any
 
 from blurvote.benchmarks.drawing import COLOURS, HATCHES, house_style, new_figure, save_figure
 from blurvote.benchmarks.robustness.card_summary import strongest_attacks
+from blurvote.benchmarks.robustness.degradations import NAMES
 
 __all__ = ["draw_card"]
 
@@ -71,7 +72,9 @@ def _noise(document: Mapping[str, Any]) -> Panel:
     names, values = [], []
     for row in document["rows"]:
         name, _, level = row["degradation"].partition(":")
-        if row["variant"] != "own" or (name != "gaussian" and int(float(level)) != 3):
+        if row["variant"] != "own" or name not in NAMES:
+            continue
+        if name != "gaussian" and int(float(level)) != 3:
             continue
         if name == "gaussian":
             names.append(f"noise, sigma {level}" if float(level) else "clean")
@@ -84,7 +87,7 @@ def _noise(document: Mapping[str, Any]) -> Panel:
 
 
 def _attacks(document: Mapping[str, Any]) -> Panel:
-    clean = [row for row in document["rows"] if row["attack"] == "none"]
+    clean = [row for row in document["rows"] if row["case"] == "none"]
     rows = [*clean, *strongest_attacks(document)]
     names = ["clean" if row["attack"] == "none" else row["case"] for row in rows]
     values = [(row["right"]["value"], row["rejected"]["value"]) for row in rows]

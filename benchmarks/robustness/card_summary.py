@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from blurvote.benchmarks.robustness.attack.choice import strongest
+from blurvote.benchmarks.robustness.degradations import NAMES
 
 __all__ = ["Verdict", "attack_verdict", "noise_verdict", "strongest_attacks", "summary"]
 
@@ -99,6 +100,8 @@ def _noise(document: Mapping[str, Any] | None) -> list[_Finding]:
     for row in document["rows"]:
         name, _, level = row["degradation"].partition(":")
         if row["variant"] != "own" or (name == "gaussian" and not float(level)):
+            continue
+        if name not in NAMES:
             continue
         if name != "gaussian" and int(float(level)) != 3:
             continue

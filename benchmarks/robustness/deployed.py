@@ -1,17 +1,23 @@
 """The deployed guard as the lab asks it: logits of every view, then the guard's own decision.
 
-The same engine, view kernel, vote and decision as `blurvote.runtime.Guard` (a test compares the
-two), but what a verdict hides stays visible: the logits, and the views that a decision ignores.
+The same engine, view kernel, denoiser, vote and decision as `blurvote.runtime.Guard` (a test
+compares the two), but what a verdict hides stays visible: the logits, the views that a decision
+ignores, and of noisy frames also what their quiet views would have said. Frames are judged one by
+one, as stills: there is no stream whose last frame could keep the next one noisy.
 """
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
+from blurvote.benchmarks.robustness.defenses import noisy_places
+from blurvote.benchmarks.robustness.quantised import has_quantised_operators
 from blurvote.runtime.decision import (
     Ballot,
     Outcome,
@@ -20,6 +26,7 @@ from blurvote.runtime.decision import (
     threshold_in_force,
 )
 from blurvote.runtime.defense import Defense
+from blurvote.runtime.denoising import Denoiser, open_denoiser_engine
 from blurvote.runtime.engines.protocol import EngineSettings
 from blurvote.runtime.engines.registry import open_engine
 from blurvote.runtime.errors import GuardError
@@ -28,19 +35,27 @@ from blurvote.runtime.metadata import GuardMetadata
 from blurvote.runtime.views import ViewBuilder
 from blurvote.runtime.vote import majority_vote
 
-__all__ = ["Deployed", "has_quantised_operators"]
+__all__ = ["Answer", "Deployed", "has_quantised_operators"]
 
 Logits = NDArray[np.float32]
-# Weights alone may be stored in 8 bits (DequantizeLinear without its counterpart): those are float.
-_QUANTISED = (
-    "QuantizeLinear",
-    "DynamicQuantize",
-    "QLinear",
-    "QGemm",
-    "QAttention",
-    "ConvInteger",
-    "MatMulInteger",
-)
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What the views of one frame said.
+
+    Attributes:
+        logits: `(V, C)` of the views that judge the frame.
+        noise: level read at the frame, in [0, 1] RGB units; None where there is no estimate, or
+            all frames have the same views.
+        denoised: whether those are the views of noisy frames.
+        quiet: `(V, C)` of the views of quiet frames, where they were asked for.
+    """
+
+    logits: Logits
+    noise: float | None = None
+    denoised: bool = False
+    quiet: Logits | None = None
 
 
 class Deployed:
@@ -77,7 +92,17 @@ class Deployed:
         self.defense = self.metadata.defense
         self.labels = self.metadata.labels
         self.threshold = threshold_in_force(self.defense, threshold, path)
+        self.noisy_threshold = (
+            threshold_in_force(self.defense, threshold, path, noisy=True)
+            if self.defense.adaptive
+            else None
+        )
         self._builders: dict[Defense, ViewBuilder] = {}
+        self._denoiser: Denoiser | None = None
+        if engine := open_denoiser_engine(
+            path, self.metadata, settings or EngineSettings(), self.provider
+        ):
+            self._denoiser = Denoiser(engine, self.defense)
         self.classes = self._count_classes()
 
     def _count_classes(self) -> int:
@@ -92,24 +117,115 @@ class Deployed:
     def logits(self, pixels: NDArray[np.uint8], defense: Defense | None = None) -> Logits:
         """Logits `(V, C)` of the views of a `(H, W, 3)` uint8 RGB frame.
 
-        All views of `defense.passes`, even where its decision uses one; but a `frames` guard that
-        decides by `single` only has that one.
+        All views, even where the decision uses one; but a `frames` guard that decides by `single`
+        only has that one. Of an adaptive guard those of the views that the frame's noise chooses.
 
         Args:
             pixels: the frame.
-            defense: other views than the guard's own; only a `views` guard can have them.
+            defense: other views than the guard's own, which are those of its `passes` for every
+                frame; only a `views` guard can have them.
+
+        Raises:
+            FrameError, DefenseError, GuardError: as `Guard.classify`.
+        """
+        if defense in (None, self.defense):
+            return self.answer(pixels).logits
+        check_pixels(pixels)
+        if self.metadata.kind == "frames":
+            self.refuse_other_views()
+        return self.view_logits(self._builder(defense).build(pixels))
+
+    def answer(self, pixels: NDArray[np.uint8], quiet: bool = False) -> Answer:
+        """What the guard's own views say of a `(H, W, 3)` uint8 RGB frame.
+
+        Args:
+            pixels: the frame.
+            quiet: also what the views of quiet frames say. A view that both sets have is inferred
+                once. Only a `views` guard can say it of all frames.
 
         Raises:
             FrameError, DefenseError, GuardError: as `Guard.classify`.
         """
         check_pixels(pixels)
+        height, width = pixels.shape[:2]
         if self.metadata.kind == "frames":
-            if defense not in (None, self.defense):
-                self.refuse_other_views()
-            self._check_size(*pixels.shape[:2])
-            answers = self._engine.run(np.ascontiguousarray(pixels)[None], ["logits"])[0]
-            return np.asarray(answers[0], np.float32)
-        return self.view_logits(self._builder(defense or self.defense).build(pixels))
+            return self._answer_whole(pixels, quiet)
+        builder = self._builder(self.defense)
+        if not self.defense.adaptive:
+            logits = self.view_logits(builder.build(pixels))
+            return Answer(logits, quiet=logits if quiet else None)
+        views = np.empty((len(self.defense.passes), 3, *self.defense.crop), np.float32)
+        noise = builder.build_noise(pixels, views)
+        return self.judge(views, noise, height, width, quiet)
+
+    def read_noise(self, pixels: NDArray[np.uint8]) -> tuple[float | None, bool]:
+        """The noise level read at the frame, see `Answer`, and whether the frame counts as noisy.
+
+        Raises:
+            FrameError, DefenseError: as `Guard.classify`.
+        """
+        check_pixels(pixels)
+        builder = self._builder(self.defense)
+        noise = builder.build_noise(
+            pixels, np.empty((len(self.defense.passes), 3, *self.defense.crop), np.float32)
+        )
+        return noise, self._is_noisy(noise, *pixels.shape[:2])
+
+    def judge(
+        self,
+        views: NDArray[np.float32],
+        noise: float | None,
+        height: int,
+        width: int,
+        quiet: bool = False,
+    ) -> Answer:
+        """What an adaptive guard says of the quiet views `(V, 3, h, w)` of a frame.
+
+        Args:
+            views: normalised, in the order of `Defense.passes`.
+            noise: level at the frame, or None.
+            height, width: of the frame, in pixels.
+            quiet: as for `answer`.
+
+        Raises:
+            GuardError: the guard is not adaptive, or builds its views itself.
+        """
+        if not self._is_noisy(noise, height, width):
+            logits = self.view_logits(views)
+            return Answer(logits, noise, False, logits if quiet else None)
+        assert noise is not None  # else it were quiet
+        if self._denoiser is None:
+            self.refuse_other_views()
+        given = self._denoiser.inputs(1)
+        given[0, :3] = views[0]  # clean: the first of an adaptive defence
+        given[0, 3] = noise * self._builder(self.defense).noise_gain(height, width)
+        stack = np.concatenate([views, self._denoiser.run(given)[0]])
+        chosen = noisy_places(self.defense)
+        if not quiet:
+            return Answer(self.view_logits(stack[chosen]), noise, True)
+        logits = self.view_logits(stack)
+        return Answer(logits[chosen], noise, True, logits[: len(views)])
+
+    def _answer_whole(self, pixels: NDArray[np.uint8], quiet: bool) -> Answer:
+        height, width = pixels.shape[:2]
+        self._check_size(height, width)
+        batch = np.ascontiguousarray(pixels)[None]
+        if not self.defense.adaptive:
+            logits = np.asarray(self._engine.run(batch, ["logits"])[0][0], np.float32)
+            return Answer(logits, quiet=logits if quiet else None)
+        found, levels = self._engine.run(batch, ["logits", "noise"])
+        noise = None if math.isnan(levels[0]) else float(levels[0])
+        denoised = self._is_noisy(noise, height, width)
+        if quiet and denoised:
+            self.refuse_other_views()
+        logits = np.asarray(found[0], np.float32)
+        return Answer(logits, noise, denoised, logits if quiet else None)
+
+    def _is_noisy(self, noise: float | None, height: int, width: int) -> bool:
+        if noise is None:
+            return False
+        gain = self._builder(self.defense).noise_gain(height, width)
+        return noise * gain >= self.defense.noise_switch[1]
 
     def _check_size(self, height: int, width: int) -> None:
         size = self.metadata.frame_size or (height, width)
@@ -131,7 +247,7 @@ class Deployed:
             self.refuse_other_views()
         return np.asarray(self._engine.run(views, ["logits"])[0], np.float32)
 
-    def refuse_other_views(self) -> None:
+    def refuse_other_views(self) -> NoReturn:
         """Says why a `frames` guard cannot be given views.
 
         Raises:
@@ -147,16 +263,23 @@ class Deployed:
             self._builders[defense] = ViewBuilder(defense)
         return self._builders[defense]
 
-    def decide(self, logits: Logits) -> Outcome:
-        """The guard's verdict on the logits of a frame, as `logits` gives them."""
+    def decide(self, logits: Logits, denoised: bool = False) -> Outcome:
+        """The guard's verdict on the logits of a frame, as `logits` gives them.
+
+        Args:
+            logits: `(V, C)`.
+            denoised: whether they are of the views of noisy frames, which may have a threshold of
+                their own.
+        """
         views = self.defense.views
         used = logits if len(logits) == len(views) else logits[list(views)]
         votes = majority_vote(used[None])
         labels = tuple(int(label) for label in votes.view_labels[0])
         ballot = Ballot(used, labels, int(votes.labels[0]), int(votes.counts[0]), len(labels))
         if self.defense.decision == "mean":
-            assert self.threshold is not None  # checked on loading
-            return decide_mean(ballot, self.threshold)
+            threshold = self.noisy_threshold if denoised else self.threshold
+            assert threshold is not None  # checked on loading
+            return decide_mean(ballot, threshold)
         return decide_majority(ballot)
 
     @property
@@ -169,18 +292,7 @@ class Deployed:
         return has_quantised_operators(self.path)
 
     def close(self) -> None:
-        """Releases the session."""
+        """Releases the sessions."""
         self._engine.close()
-
-
-def has_quantised_operators(path: Path) -> bool:
-    """Whether an ONNX file computes in integers.
-
-    Raises:
-        ProviderError: onnx is missing.
-    """
-    from blurvote.benchmarks.optional import require
-
-    (onnx,) = require("reading the graph", ("onnx",), "onnx")
-    model: Any = onnx.load(str(path), load_external_data=False)
-    return any(node.op_type.startswith(_QUANTISED) for node in model.graph.node)
+        if self._denoiser is not None:
+            self._denoiser.engine.close()

@@ -4,18 +4,23 @@ An attack needs the gradient of the logits with respect to the frame, which ONNX
 give. The twin builds the views with the exact matrices of the defence (dense, from the definition,
 not from the C++ kernel) and runs the guard's own backbone, converted by onnx2torch. It is worth
 nothing unless it answers as the guard does, so `twin_check` compares the two before any attack.
+
+Of an adaptive guard it also has the denoiser, converted likewise, and reads the noise as the guard
+does: a frame has the logits of the views that its reading chooses. The choice itself is hard and
+has no gradient, nor has the level that the denoiser is told.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from blurvote.benchmarks.robustness.deployed import has_quantised_operators
+from blurvote.benchmarks.robustness.defenses import noisy_places, plain
+from blurvote.benchmarks.robustness.denoiser_module import denoiser_module
+from blurvote.benchmarks.robustness.quantised import has_quantised_operators
 from blurvote.benchmarks.torch_module import torch_module
 from blurvote.runtime.defense import Defense
 from blurvote.runtime.engines.onnx_metadata import read_metadata
@@ -24,6 +29,8 @@ from blurvote.runtime.metadata import GuardMetadata
 
 if TYPE_CHECKING:
     import torch
+
+    from blurvote.benchmarks.robustness.noise_twin import NoiseTwin
 
 __all__ = ["Twin"]
 
@@ -40,6 +47,7 @@ class Twin:
         backbone: `(B, 3, h, w)` float32 views to `(B, C)` logits, in evaluation mode.
         classes: C.
         device: where it computes, such as `"cpu"`.
+        noise: how the noise of frames is read; None unless the defence is adaptive.
     """
 
     def __init__(
@@ -49,6 +57,7 @@ class Twin:
         backbone: Any,
         labels: tuple[str, ...] = (),
         device: str = "cpu",
+        denoiser: Any = None,
     ) -> None:
         import torch
 
@@ -60,11 +69,18 @@ class Twin:
             raise ProviderError(
                 f"torch cannot compute on {device!r}: {error}; use --device cpu"
             ) from error
-        for parameter in self.backbone.parameters():
-            parameter.requires_grad_(False)
+        self.noise: NoiseTwin | None = None
+        self.denoiser = denoiser
+        if defense.adaptive:
+            from blurvote.benchmarks.robustness.noise_twin import NoiseTwin
+
+            self.noise, self.denoiser = NoiseTwin(defense), denoiser.to(device).eval()
+        for module in (self.backbone, self.denoiser):
+            for parameter in () if module is None else module.parameters():
+                parameter.requires_grad_(False)
         self._mean = torch.tensor(defense.mean, device=device)[:, None, None]
         self._std = torch.tensor(defense.std, device=device)[:, None, None]
-        self._clean = replace(defense, passes=(0,), decision="majority", threshold=None)
+        self._clean = plain(defense, (0,))
         self._matrices: OrderedDict[tuple[tuple[int, ...], int, int], _Matrices] = OrderedDict()
         with torch.no_grad():
             self.classes = int(
@@ -108,7 +124,9 @@ class Twin:
                 f"{source} computes in integers, which have no gradients; attack it through the "
                 f"fp32 export of the same model: pass that as --twin"
             ) from error
-        twin = cls(source, defense, _for_any_batch(module, defense.crop), labels, device)
+        shape = (3, *defense.crop)
+        denoiser = _denoiser(metadata, guard, source) if defense.adaptive else None
+        twin = cls(source, defense, _for_any_batch(module, shape), labels, device, denoiser)
         if labels and twin.classes != len(labels):
             raise GuardError(
                 f"{source} has {twin.classes} classes, but {guard} has {len(labels)} labels; the "
@@ -117,7 +135,8 @@ class Twin:
         return twin
 
     def views(self, frames: torch.Tensor) -> torch.Tensor:
-        """Normalised views of frames of one size, differentiable.
+        """Normalised views of frames of one size, differentiable; of an adaptive defence the quiet
+        ones.
 
         Args:
             frames: `(N, 3, H, W)` float32 RGB in [0, 1].
@@ -147,9 +166,42 @@ class Twin:
         return logits
 
     def logits(self, frames: torch.Tensor) -> torch.Tensor:
-        """Logits `(N, V, C)` of all views of frames `(N, 3, H, W)` in [0, 1]."""
-        views = self.views(frames)
+        """Logits `(N, V, C)` of all views of frames `(N, 3, H, W)` in [0, 1].
+
+        Of an adaptive defence each frame's are those of the views that its noise chooses.
+        """
+        if self.noise is None:
+            return self.set_logits(frames, False)
+        import torch
+
+        noisy = self.noise.noisy(frames)
+        if bool(noisy.all()) or not bool(noisy.any()):
+            return self.set_logits(frames, bool(noisy[0]))
+        of_noisy, of_quiet = (self.set_logits(frames, chosen) for chosen in (True, False))
+        return torch.where(noisy[:, None, None], of_noisy, of_quiet)
+
+    def set_logits(self, frames: torch.Tensor, noisy: bool) -> torch.Tensor:
+        """Logits `(N, V, C)` of the views of noisy frames or of quiet ones, whatever the noise is.
+
+        Args:
+            frames: `(N, 3, H, W)` in [0, 1].
+            noisy: of an adaptive defence. The denoiser is told the level read, or that of the
+                switch where it reads less: no noisy frame has less.
+        """
+        views = self.noisy_views(frames) if noisy else self.views(frames)
         return self.view_logits(views.flatten(0, 1)).reshape(*views.shape[:2], -1)
+
+    def noisy_views(self, frames: torch.Tensor) -> torch.Tensor:
+        """Normalised views `(N, V, 3, h, w)` of noisy frames, see `set_logits`; differentiable."""
+        import torch
+
+        assert self.noise is not None  # else there are none
+        quiet, level = self.views(frames), self.noise.levels(frames)
+        level = level.nan_to_num(0.0).clamp(min=self.defense.noise_switch[1])
+        clean = quiet[:, self.defense.passes.index(0)]
+        told = level[:, None, None, None].expand(-1, 1, *clean.shape[2:])
+        denoised = self.denoiser(torch.cat([clean, told], dim=1))
+        return torch.cat([quiet, denoised], dim=1)[:, noisy_places(self.defense)]
 
     def clean_logits(self, frames: torch.Tensor) -> torch.Tensor:
         """Logits `(N, C)` of the undefended model: frames `(N, 3, H, W)` in [0, 1], not blurred."""
@@ -183,8 +235,8 @@ class _Matrices:
         self.cols = torch.tensor(cols, dtype=torch.float32, device=device)
 
 
-def _for_any_batch(module: Any, crop: tuple[int, int]) -> Any:
-    """The module, if it takes two views as it takes one; else one that runs them in turn.
+def _for_any_batch(module: Any, shape: tuple[int, ...]) -> Any:
+    """The module, if it takes two items of `shape` as it takes one; else one that runs each alone.
 
     Graphs that were built for a batch of one, or that compute a shape from the batch (folded to a
     constant before the conversion), fail for two.
@@ -193,8 +245,8 @@ def _for_any_batch(module: Any, crop: tuple[int, int]) -> Any:
 
     try:
         with torch.no_grad():
-            shape = module(torch.zeros(2, 3, *crop)).shape
-        if len(shape) == 2 and shape[0] == 2:
+            one, two = (module(torch.zeros(count, *shape)).shape for count in (1, 2))
+        if len(two) == len(one) and two[0] == 2:
             return module
     except RuntimeError:
         pass
@@ -204,10 +256,31 @@ def _for_any_batch(module: Any, crop: tuple[int, int]) -> Any:
             super().__init__()
             self.module = module
 
-        def forward(self, views: torch.Tensor) -> torch.Tensor:
-            return torch.cat([self.module(view[None]) for view in views])
+        def forward(self, items: torch.Tensor) -> torch.Tensor:
+            return torch.cat([self.module(item[None]) for item in items])
 
     return OneByOne()
+
+
+def _denoiser(metadata: GuardMetadata, guard: Path, source: Path) -> Any:
+    """The guard's denoiser as a torch module: `(B, 4, h, w)` to `(B, K, 3, h, w)`.
+
+    Raises:
+        GuardError: neither the guard nor the file of the backbone carries it.
+        ProviderError: onnx2torch cannot convert it.
+    """
+    entry = metadata.denoiser
+    if entry is None or not entry.onnx:  # a `frames` guard denoises in its graph
+        entries = read_metadata(source)
+        if "blurvote.defense" in entries:
+            entry = GuardMetadata.from_map(entries, str(source)).denoiser
+    if entry is None or not entry.onnx:
+        raise GuardError(
+            f"neither {guard} nor {source} carries the denoiser of its noisy frames as a model; "
+            "export the same model with --input views and the denoiser, and pass it as --twin"
+        )
+    crop = metadata.defense.crop
+    return _for_any_batch(denoiser_module(entry.onnx, crop), (4, *crop))
 
 
 def _range_read(matrices: Any) -> tuple[int, int]:

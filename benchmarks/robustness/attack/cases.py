@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from blurvote.runtime.errors import BlurvoteError
@@ -12,6 +12,8 @@ from blurvote.runtime.errors import BlurvoteError
 __all__ = [
     "ATTACKS",
     "CLEAN",
+    "EVADED",
+    "SWITCH",
     "THREATS",
     "Attack",
     "Case",
@@ -33,6 +35,8 @@ Attack = Literal[
     "pgd-l2",
     "until-confident",
     "square",
+    "force",
+    "evade",
 ]
 Threat = Literal["none", "control", "grey-box", "transfer", "adaptive", "black-box"]
 
@@ -45,7 +49,15 @@ ATTACKS: dict[str, str] = {
     "pgd-l2": "projected gradient ascent, L2",
     "until-confident": "sign steps until a wrong class has 0.9, without a bound",
     "square": "Square attack by queries on the guard itself (ART)",
+    "force": "of a guard that denoises noisy frames: a quiet frame is made to read noisy (PGD)",
+    "evade": "of such a guard: a noisy frame (--noise) is made to read quiet (PGD)",
 }
+
+SWITCH = ("force", "evade")
+"""Attacks on the noise switch, which only adaptive guards have."""
+
+EVADED = 0.06
+"""Standard deviation of the noise that is evaded from, in [0, 1], where none was asked for."""
 
 THREATS: dict[str, str] = {
     "grey-box": "knows the backbone, not the defence",
@@ -70,6 +82,7 @@ class Case:
         targeted: whether it aims at one wrong class, drawn per picture.
         queries: of the Square attack.
         surrogate: name and hash of the model that a transfer attack is crafted on.
+        noise: standard deviation of Gaussian noise on the frame before the attack, in [0, 1].
     """
 
     attack: Attack
@@ -80,6 +93,7 @@ class Case:
     targeted: bool = False
     queries: int = 0
     surrogate: tuple[str, str] | None = None
+    noise: float = 0.0
 
     @property
     def key(self) -> str:
@@ -99,7 +113,8 @@ class Case:
     @property
     def variant(self) -> tuple[str, ...]:
         """What else there is to say, such as `targeted` or `5 restarts`."""
-        parts = ["targeted"] * self.targeted
+        parts = [f"on noise {self.noise:g}"] * bool(self.noise)
+        parts += ["targeted"] * self.targeted
         parts += [f"{self.restarts} restarts"] * (self.restarts > 1)
         parts += [f"{self.queries} queries"] * bool(self.queries)
         return tuple(parts)
@@ -130,6 +145,7 @@ def rank(case: Case) -> tuple[Any, ...]:
     threats = ["none", "control", *THREATS, "black-box"]
     return (
         attacks.index(case.attack),
+        case.noise,
         case.targeted,
         case.epsilon,
         threats.index(case.threat),
@@ -167,10 +183,13 @@ def cases(
     targeted: bool = False,
     queries: int = 1000,
     surrogate: tuple[str, str] | None = None,
+    noises: Sequence[float] = (0.0,),
 ) -> tuple[Case, ...]:
     """Every attack under every threat at every radius, the untouched pictures first.
 
-    The control and the queries have one threat model each, whatever was asked for.
+    The control, the queries and the attacks on the noise switch have one threat model each,
+    whatever was asked for. All are run on frames of every noise level, but `force` is on quiet
+    frames alone, and `evade` on noisy ones alone: of `EVADED` where no noise was asked for.
 
     Raises:
         BlurvoteError: an unknown attack or threat, or an epsilon out of range.
@@ -181,6 +200,41 @@ def cases(
         strange = [name for name in given if name not in known]
         if strange:
             raise BlurvoteError(f"{kind} {strange[0]!r} is unknown; expected {', '.join(known)}")
+    found = [
+        replace(case, noise=noise)
+        for noise in noises
+        for case in _quiet_cases(
+            [name for name in attacks if name not in SWITCH],
+            threats, epsilons, l2, steps, restarts, targeted, queries, surrogate,
+        )
+    ]  # fmt: skip
+    for epsilon in epsilons:
+        noisy = [noise for noise in noises if noise] or [EVADED]
+        for attack, levels in (("force", [0.0]), ("evade", noisy)):
+            if attack in attacks:
+                check_epsilon(epsilon, "linf")
+                found += [replace(CLEAN, noise=noise) for noise in levels]
+                found += [
+                    Case(attack, "adaptive", epsilon, steps, targeted=targeted, noise=noise)  # type: ignore[arg-type]
+                    for noise in levels
+                ]
+    return tuple(dict.fromkeys([CLEAN, *found]))
+
+
+def _quiet_cases(
+    attacks: Sequence[str],
+    threats: Sequence[str],
+    epsilons: Sequence[float],
+    l2: Sequence[float],
+    steps: tuple[int, ...],
+    restarts: int,
+    targeted: bool,
+    queries: int,
+    surrogate: tuple[str, str] | None,
+) -> list[Case]:
+    """The cases without noise and without a switch; arguments were checked but for the radii."""
+    from blurvote.benchmarks.robustness.attacks.budget import check_epsilon
+
     found = [CLEAN]
     for attack in attacks:
         radii = l2 if attack == "pgd-l2" else epsilons
@@ -211,4 +265,4 @@ def cases(
                 ]
     if "random" in attacks and "pgd-l2" in attacks:
         found += [Case("random-l2", "control", epsilon) for epsilon in l2]
-    return tuple(dict.fromkeys(found))
+    return found

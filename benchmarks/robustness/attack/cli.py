@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from blurvote.benchmarks.robustness.attack.cases import ATTACKS, THREATS
+from blurvote.benchmarks.robustness.attack.cases import ATTACKS, EVADED, THREATS
 from blurvote.runtime.command import Command, natural, positive_int
 from blurvote.runtime.engines.arguments import add_engine_arguments
 
@@ -48,6 +48,14 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         default=("1", "3"),
         metavar="LIST",
         help="L2 radii of pgd-l2 over the frame in [0, 1] (default: 1,3)",
+    )
+    what.add_argument(
+        "--noise",
+        type=_list,
+        default=("0",),
+        metavar="LIST",
+        help="standard deviations, in [0, 1], of Gaussian noise on the frames that are attacked, "
+        f"such as 0,0.125 (default: 0; of evade {EVADED:g})",
     )
     what.add_argument(
         "--steps",
@@ -141,6 +149,7 @@ blurvote attack guard.onnx imagenet-val/
 blurvote attack resnet50.onnx photos.tsv --attack all --surrogate mobilenetv2.onnx --limit 200
 blurvote attack guard.onnx photos.tsv --attack pgd --epsilon 1/255,8/255 --targeted --restarts 5
 blurvote attack int8.onnx photos.tsv --twin fp32.onnx
+blurvote attack denoising.onnx photos.tsv --attack random,pgd,force,evade --noise 0,0.06,0.125
 blurvote attack mlp.onnx resnet.onnx mnist-test/ --attack until-confident
 """,
     configure=_configure,

@@ -56,6 +56,8 @@ _NEEDED_AT = (
     "changed_10",
 )
 
+_OF_ADAPTIVE = ("denoised",)  # guards alone
+
 
 def collect(results: Iterable[tuple[str, Any]], samples: Sequence[Sample]) -> Collected:
     """Records per case, in the samples' order, of every case that was run on all of them.
@@ -91,9 +93,13 @@ def collect(results: Iterable[tuple[str, Any]], samples: Sequence[Sample]) -> Co
 def _slim(result: Mapping[str, Any]) -> dict[str, Any]:
     """What the rows need, under names that all records share; the rest is in the journal."""
     slim = {name: result[name] for name in _NEEDED if name in result}
-    slim["before"] = {name: result["before"][name] for name in ("guard", "undefended")}
+    before = result["before"]
+    slim["before"] = {
+        name: before[name] for name in ("guard", "undefended", *_OF_ADAPTIVE) if name in before
+    }
     slim["at"] = {
-        steps: {name: said[name] for name in _NEEDED_AT} for steps, said in result["at"].items()
+        steps: {name: said[name] for name in (*_NEEDED_AT, *_OF_ADAPTIVE) if name in said}
+        for steps, said in result["at"].items()
     }
     return slim
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from blurvote.benchmarks.robustness.attack.cases import Case
+from blurvote.benchmarks.robustness.attack.cases import SWITCH, Case
 from blurvote.benchmarks.robustness.attacks import objectives
 from blurvote.benchmarks.robustness.attacks.acceptance import (
     ENOUGH,
@@ -20,13 +20,14 @@ from blurvote.benchmarks.robustness.attacks.acceptance import (
 )
 from blurvote.benchmarks.robustness.attacks.ascent import ascent
 from blurvote.benchmarks.robustness.attacks.blackbox import Query, square
-from blurvote.benchmarks.robustness.attacks.budget import Budget, Norm
+from blurvote.benchmarks.robustness.attacks.budget import Budget, Norm, Start
 from blurvote.benchmarks.robustness.attacks.fgsm import fgsm
 from blurvote.benchmarks.robustness.attacks.frames8bit import quantise, to_frames, to_pixels
 from blurvote.benchmarks.robustness.attacks.objectives import LogitsOf, Objective
 from blurvote.benchmarks.robustness.attacks.pgd import pgd
 from blurvote.benchmarks.robustness.attacks.random_noise import random_noise
 from blurvote.benchmarks.robustness.attacks.result import Attacked
+from blurvote.benchmarks.robustness.attacks.switch import of_active_set, of_switch
 from blurvote.benchmarks.robustness.attacks.until_confident import Rule, until_confident
 from blurvote.benchmarks.robustness.twin import Twin
 
@@ -126,7 +127,8 @@ def craft(
         for n, (objective, enough) in enumerate(_objectives(knows, twin, surrogate, truth, aim)):
             # What an attack has come to by a checkpoint does not depend on later ones.
             part = replace(knows, steps=todo)
-            found = _run(part, objective, enough, frames, norm, seed_for(knows) + n)
+            initial = _initial(part, twin, frames)
+            found = _run(part, objective, enough, frames, norm, seed_for(knows) + n, initial)
             tried = _crafted(found, pixels, case.epsilon, norm)
             crafted = tried if crafted is None else _better(crafted, tried, wrong)
             if case.threat != "adaptive":
@@ -140,8 +142,13 @@ def craft(
 
 
 def _knowing(case: Case) -> list[Case]:
-    """The case, and after an adaptive one what a grey-box attacker would have run."""
-    return [case, replace(case, threat="grey-box")] if case.threat == "adaptive" else [case]
+    """The case, and after an adaptive one what a grey-box attacker would have run.
+
+    He knows nothing of the noise switch, which is why attacks on it have no such other case.
+    """
+    if case.threat == "adaptive" and case.attack not in SWITCH:
+        return [case, replace(case, threat="grey-box")]
+    return [case]
 
 
 def _logits_of(case: Case, twin: Twin, surrogate: Twin | None) -> LogitsOf:
@@ -172,8 +179,16 @@ def _objectives(
         return [(averaged, None)]
     # At this value every condition of acceptance is met with a margin of ENOUGH.
     conditions = 2 if twin.defense.decision == "mean" else len(twin.defense.views) // 2 + 1
-    exact = acceptance_margin(twin, truth) if aim is None else targeted_acceptance_margin(twin, aim)
-    return [(exact, conditions * ENOUGH), (averaged, None)]
+
+    def exact(guard: objectives.Differentiable) -> Objective:
+        if aim is None:
+            return acceptance_margin(guard, truth)
+        return targeted_acceptance_margin(guard, aim)
+
+    if case.attack in SWITCH:
+        return [(of_switch(twin, exact, case.attack == "force"), conditions * ENOUGH)]
+    whole = of_active_set(twin, exact) if twin.defense.adaptive else exact(twin)
+    return [(whole, conditions * ENOUGH), (averaged, None)]
 
 
 def _run(
@@ -183,6 +198,7 @@ def _run(
     frames: torch.Tensor,
     norm: Norm,
     seed: int,
+    initial: torch.Tensor | None = None,
 ) -> Attacked:
     if case.attack == "fgsm":
         return fgsm(objective, frames, case.epsilon, "sign")
@@ -190,8 +206,17 @@ def _run(
         return fgsm(objective, frames, case.epsilon, "scaled")
     if case.attack == "sgd":
         return ascent(objective, frames, case.epsilon, checkpoints=case.steps)
-    budget = Budget(case.epsilon, norm, case.steps, case.restarts, enough=enough)
-    return pgd(objective, frames, budget, [seed])
+    # Random noise would only make a frame that evades read noisier.
+    start: Start = "clean" if case.attack in SWITCH else "random"
+    budget = Budget(case.epsilon, norm, case.steps, case.restarts, start, enough=enough)
+    return pgd(objective, frames, budget, [seed], initial)
+
+
+def _initial(case: Case, twin: Twin, frames: torch.Tensor) -> torch.Tensor | None:
+    """Where PGD starts: what `force` adds at first is what the noise estimate hears best."""
+    if case.attack != "force" or twin.noise is None:
+        return None
+    return frames + case.epsilon * twin.noise.loudest(frames)
 
 
 def _crafted(found: Attacked, pixels: Pixels, epsilon: float, norm: Norm) -> Crafted:

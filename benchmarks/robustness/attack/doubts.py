@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from blurvote.benchmarks.robustness.attack.cases import SWITCH
 from blurvote.benchmarks.robustness.attack.score import Row
 from blurvote.benchmarks.robustness.attacks.warnings import Evidence, Successes, attack_warnings
 from blurvote.benchmarks.robustness.statistics import Share
@@ -18,6 +19,8 @@ def warnings_of(rows: Sequence[Row]) -> list[str]:
     anyway would pass for the attack's. Attacks without a bound differ in how far they went, so of
     them only the gradients are checked.
     """
+    # Of frames without noise alone, and not of attacks that want the noise to be misread.
+    rows = [row for row in rows if not row.noise and row.attack not in SWITCH]
     found = []
     for radius in dict.fromkeys(row.radius for row in rows if row.attack != "none"):
         part = [row for row in rows if row.radius == radius and row.attack != "none"]

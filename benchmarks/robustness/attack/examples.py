@@ -126,11 +126,13 @@ def _heading(case: Case) -> str:
 
 def _verdict(guard: Deployed, frame: NDArray[np.uint8], truth: int) -> tuple[str, str]:
     """What the guard and its views said, and a colour for it."""
-    logits = guard.logits(frame)
-    label = guard.decide(logits).label
+    answer = guard.answer(frame)
+    label = guard.decide(answer.logits, answer.denoised).label
+    kinds = guard.defense.kinds(answer.denoised)
+    adaptive = guard.defense.adaptive
     views = "\n".join(
-        f"{guard.defense.passes[n]} blurs: {_name(guard, int(each))}"
-        for n, each in enumerate(logits.argmax(axis=1)[:3])
+        f"{kinds[n].name if adaptive else f'{kinds[n].passes} blurs'}: {_name(guard, int(each))}"
+        for n, each in enumerate(answer.logits.argmax(axis=1)[:3])
     )
     if label == REJECTED:
         return f"○ rejected\n{views}", COLOURS[7]

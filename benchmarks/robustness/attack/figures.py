@@ -25,6 +25,7 @@ from blurvote.benchmarks.drawing import (
     new_figure,
     save_figure,
 )
+from blurvote.benchmarks.robustness.attack.cases import SWITCH
 from blurvote.benchmarks.robustness.attack.choice import strongest
 from blurvote.benchmarks.robustness.attack.score import Row
 from blurvote.benchmarks.robustness.statistics import Share
@@ -44,11 +45,12 @@ def draw(folder: Path, rows: Sequence[Row]) -> None:
         ProviderError: matplotlib is missing.
         SinkError: a file cannot be written.
     """
+    quiet = [row for row in rows if not row.noise and row.attack not in SWITCH]
     with house_style():
         pictures = {
             "attack": _attacks(_shown(last_rows(rows), _MOST)),
-            "epsilon": _against_radius(last_rows(rows)),
-            "steps": _against_steps(rows),
+            "epsilon": _against_radius(last_rows(quiet)),
+            "steps": _against_steps(quiet),
         }
     for name, figure in pictures.items():
         if figure is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from blurvote.benchmarks.robustness.attack.cases import Case
 from blurvote.benchmarks.robustness.certainty import log_odds
 from blurvote.benchmarks.robustness.dataset import Sample, is_grey
+from blurvote.benchmarks.robustness.defenses import plain
+from blurvote.benchmarks.robustness.degradations import Degradation
 from blurvote.benchmarks.robustness.deployed import Deployed
 from blurvote.runtime.decision import softmax
 from blurvote.runtime.engines.protocol import EngineSettings
@@ -24,7 +26,7 @@ from blurvote.runtime.errors import DefenseError, GuardError, SinkError, SourceE
 from blurvote.runtime.vote import REJECTED
 from blurvote.runtime.whole_file import write_whole
 
-__all__ = ["Job", "Plan", "measure", "picture_file"]
+__all__ = ["Job", "Plan", "measure", "picture_file", "start_frame"]
 
 Pixels = NDArray[np.uint8]
 
@@ -71,6 +73,17 @@ def picture_file(folder: Path, case: Case, sample: Sample) -> Path:
     return folder / f"{sample.index:06}" / f"{slug}.png"
 
 
+def start_frame(seed: int, case: Case, sample: Sample) -> Pixels:
+    """The frame that a case starts from: the picture, under the noise of `blurvote evaluate`.
+
+    Raises:
+        SourceError: the picture cannot be read.
+    """
+    noise = Degradation("gaussian", case.noise)
+    frame = noise.apply(sample.read(), noise.generator(seed, sample.index))
+    return np.asarray(frame, np.uint8)
+
+
 def measure(plan: Plan) -> Callable[[Job], dict[str, Any]]:
     """Loads guard and twins; returns the function from job to record.
 
@@ -91,17 +104,19 @@ def measure(plan: Plan) -> Callable[[Job], dict[str, Any]]:
     surrogate = Twin.load(plan.surrogate, None, plan.device) if plan.surrogate else None
 
     def query(frames: Pixels) -> Answers:
-        logits = [guard.logits(frame) for frame in frames]
+        answers = [guard.answer(frame) for frame in frames]
         used = list(guard.defense.views)
         return Answers(
-            np.stack([softmax(each[used]).mean(axis=0) for each in logits]),
-            np.array([guard.decide(each).label for each in logits], np.int64),
+            np.stack([softmax(each.logits[used]).mean(axis=0) for each in answers]),
+            np.array(
+                [guard.decide(each.logits, each.denoised).label for each in answers], np.int64
+            ),
         )
 
     def record(job: Job) -> dict[str, Any]:
         case, sample = job.case, job.sample
         try:
-            pixels = sample.read()
+            pixels = start_frame(plan.seed, case, sample)
             guard.logits(pixels)
         except (SourceError, DefenseError, GuardError) as error:
             return {"skipped": str(error)}
@@ -110,7 +125,8 @@ def measure(plan: Plan) -> Callable[[Job], dict[str, Any]]:
             target = draw_target(plan.seed, sample.index, sample.label, guard.classes)
 
         def wrong(frame: Pixels) -> bool:
-            label = guard.decide(guard.logits(frame)).label
+            said = guard.answer(frame)
+            label = guard.decide(said.logits, said.denoised).label
             return label == target if case.targeted else label not in (REJECTED, sample.label)
 
         started = time.perf_counter()
@@ -160,15 +176,20 @@ def _keep(pixels: Pixels, file: Path) -> None:
 
 
 def _said(guard: Deployed, pixels: Pixels) -> dict[str, Any]:
-    """The undefended model's label and confidence, every view's label, and the guard's verdict."""
-    logits = guard.logits(pixels)
-    outcome = guard.decide(logits)
+    """The undefended model's label and confidence, every view's label, and the guard's verdict.
+
+    Of an adaptive guard the views are those that judged the frame, and it is said which they were.
+    """
+    answer = guard.answer(pixels, quiet=True)
+    logits, quiet = answer.logits, answer.quiet
+    assert quiet is not None  # asked for
+    outcome = guard.decide(logits, answer.denoised)
     if 0 in guard.defense.passes:
-        clean = logits[guard.defense.passes.index(0)]
+        clean = quiet[guard.defense.passes.index(0)]
     else:
-        undefended = replace(guard.defense, passes=(0,), decision="majority", threshold=None)
-        clean = guard.logits(pixels, undefended)[0]
-    return {
+        clean = guard.logits(pixels, plain(guard.defense, (0,)))[0]
+    noise = {"noise": answer.noise, "denoised": answer.denoised} if guard.defense.adaptive else {}
+    return noise | {
         "undefended": int(clean.argmax()),
         "confidence": round(float(softmax(clean).max()), 6),
         "log_odds": log_odds(clean[None], int(clean.argmax())),

@@ -17,6 +17,7 @@ from blurvote.benchmarks.robustness.statistics import Share
 __all__ = ["About", "percent", "summary_of", "text_of"]
 
 _LISTED = 5  # pictures that could not be attacked, on a terminal
+_SWITCH_TITLE = "Noisy frames, per cent; switched: of those that read otherwise before the attack"
 _NOTE = (
     "* of the model without defence, accepting as many of the same frames by its own confidence. "
     "Grey-box frames aim at that model, adaptive ones at the guard: to compare the two, read the "
@@ -49,6 +50,7 @@ def text_of(about: About, rows: Sequence[Row]) -> str:
     attacks = [row for row in rows if row.attack != "none"]
     last = [row for row in attacks if _is_last(row, rows)]
     lines = [*_head(about, rows), "", _main(rows, full=True), "", *_notes(about, rows), ""]
+    lines += _part(_SWITCH_TITLE, _switched(rows))
     lines += _part(
         "How far the frames were changed that the undefended model got right before, and the cost",
         _changes(attacks, rows),
@@ -83,6 +85,8 @@ def text_of(about: About, rows: Sequence[Row]) -> str:
 def summary_of(about: About, rows: Sequence[Row], folder: Path) -> str:
     """The same for a terminal of 160 columns: the main table, and what is to be known of it."""
     lines = [*_head(about, rows), "", _main(rows, full=False), "", *_notes(about, rows)]
+    if switched := _part(_SWITCH_TITLE, _switched([row for row in rows if _is_last(row, rows)])):
+        lines += ["", *switched]
     if about.skipped:
         lines.append(f"{len(about.skipped)} pictures could not be attacked:")
         lines += [f"- {entry.key}: {entry.why}" for entry in about.skipped[:_LISTED]]
@@ -104,7 +108,7 @@ def _head(about: About, rows: Sequence[Row]) -> list[str]:
 
 def _notes(about: About, rows: Sequence[Row]) -> list[str]:
     lines = [_NOTE]
-    clean = next((row for row in rows if row.attack == "none"), None)
+    clean = next((row for row in rows if row.case == "none"), None)
     if clean:
         lines.append(
             f"Clean false rejects: of {clean.false_rejects.trials} untouched pictures that the "
@@ -142,6 +146,23 @@ def _main(rows: Sequence[Row], full: bool) -> str:
         else:
             merged.append((row, cells, [row.steps]))
     return table(headers, [[*_identity(row, steps), *cells] for row, cells, steps in merged])
+
+
+def _switched(rows: Sequence[Row]) -> list[Mapping[str, object]]:
+    """Of an adaptive guard: which views judged the attacked frames."""
+    return [
+        {
+            "attack": row.case,
+            "steps": str(row.steps or "-"),
+            "judged as noisy": percent(row.denoised),
+            "switched": percent(row.switched),
+            "right": percent(row.right),
+            "fooled": percent(row.fooled),
+            "rejected": percent(row.rejected),
+        }
+        for row in rows
+        if row.denoised is not None
+    ]
 
 
 def _identity(row: Row, steps: Sequence[int]) -> list[str]:

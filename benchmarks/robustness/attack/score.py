@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from blurvote.benchmarks.robustness.attack.cases import Case
+from blurvote.benchmarks.robustness.attack.cases import SWITCH, Case
 from blurvote.benchmarks.robustness.statistics import Share, most_confident, share
 from blurvote.runtime.vote import REJECTED
 
@@ -79,6 +79,10 @@ class Row:
         alone: how often the undefended model calls the perturbation alone, shown as an image, what
             it calls the attacked frame; None where nothing was changed.
         alone_confidence: the mean confidence with which it names the perturbation alone.
+        noise: standard deviation of the Gaussian noise on the frames before the attack.
+        denoised: of an adaptive guard, frames that read noisy after it; None for other guards.
+        switched: of those that read quiet before `force`, or noisy before `evade`, those that read
+            the other way after it; None for other attacks and guards.
         stuck: pictures on which a gradient was zero and the attack failed: the model it was taken
             of (for an adaptive attack, the guard) was not brought to a wrong label or to the
             target.
@@ -114,6 +118,9 @@ class Row:
     alone_confidence: float
     stuck: Share
     cost: Cost
+    noise: float = 0.0
+    denoised: Share | None = None
+    switched: Share | None = None
 
 
 def names(cases: Sequence[Case]) -> dict[Case, str]:
@@ -179,7 +186,23 @@ def _row(case: Case, name: str, records: Sequence[Mapping[str, Any]], steps: int
         *_alone(records),
         _stuck(case, records, targets, guard, undefended, truth),
         _cost(records, fooled if targets is None else guard == targets),
+        case.noise,
+        *_switch(case, records, at),
     )
+
+
+def _switch(
+    case: Case, records: Sequence[Mapping[str, Any]], at: Sequence[Mapping[str, Any]]
+) -> tuple[Share | None, Share | None]:
+    """Frames that read noisy, and those that an attack on the switch has turned."""
+    if "denoised" not in records[0]["before"]:
+        return None, None
+    noisy = np.array([said["denoised"] for said in at], bool)
+    if case.attack not in SWITCH:
+        return share(noisy), None
+    before = np.array([record["before"]["denoised"] for record in records], bool)
+    wanted = case.attack == "force"
+    return share(noisy), share((noisy == wanted)[before != wanted])
 
 
 def _versus(guard: Bools, undefended: Bools) -> Versus:

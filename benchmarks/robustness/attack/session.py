@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import functools
 import json
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,11 +14,11 @@ from typing import Any
 
 from blurvote.benchmarks.optional import require
 from blurvote.benchmarks.robustness.attack import examples, figures, report
-from blurvote.benchmarks.robustness.attack.cases import ATTACKS, Case, cases, parse_epsilon
+from blurvote.benchmarks.robustness.attack.cases import ATTACKS, SWITCH, Case, cases, parse_epsilon
 from blurvote.benchmarks.robustness.attack.collected import Collected, Skipped, collect
 from blurvote.benchmarks.robustness.attack.comparison import comparison
 from blurvote.benchmarks.robustness.attack.doubts import warnings_of
-from blurvote.benchmarks.robustness.attack.measure import Job, Plan, measure
+from blurvote.benchmarks.robustness.attack.measure import Job, Plan, measure, start_frame
 from blurvote.benchmarks.robustness.attack.score import Row, names, rows
 from blurvote.benchmarks.robustness.card import write_card
 from blurvote.benchmarks.robustness.dataset import Sample, open_dataset
@@ -38,7 +39,8 @@ from blurvote.runtime.tuning import guard_sha256
 __all__ = ["SCHEMA", "Measured", "run"]
 
 SCHEMA = "blurvote.attack/1"
-_CHECKED = 8  # pictures on which the twin is compared with the guard
+_CHECKED = 8  # frames on which the twin is compared with the guard
+_CHECKED_NOISE = 0.25  # on half of them, if there is a noise switch
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,33 @@ def _cases(args: argparse.Namespace) -> tuple[Case, ...]:
         args.targeted,
         args.queries,
         (Path(args.surrogate).stem, guard_sha256(args.surrogate)[:8]) if args.surrogate else None,
+        [_noise(text) for text in args.noise],
     )
+
+
+def _noise(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise BlurvoteError(f"noise {text!r} is no number from 0 to 1; expected such as 0.06")
+    return value
+
+
+def _of_guard(args: argparse.Namespace, guard: Deployed, wanted: Sequence[Case]) -> list[Case]:
+    """The cases that this guard can be asked; without a noise switch there is none to attack."""
+    if guard.defense.adaptive:
+        return list(wanted)
+    named = [name for name in SWITCH if name in args.attack]
+    if named:
+        raise GuardError(
+            f"{guard.path} judges all frames by the same views, so there is no noise switch that "
+            f"{named[0]} could attack; leave {' and '.join(named)} out, or export the model with a "
+            "denoiser"
+        )
+    asked = {0.0, *map(_noise, args.noise)}  # evade may have added another
+    return [case for case in wanted if case.attack not in SWITCH and case.noise in asked]
 
 
 def _attack(args: argparse.Namespace, path: Path, wanted: Sequence[Case]) -> Measured:
@@ -113,6 +141,7 @@ def _attack(args: argparse.Namespace, path: Path, wanted: Sequence[Case]) -> Mea
     twin = Path(args.twin) if args.twin else None
     surrogate = Path(args.surrogate) if args.surrogate else None
     _check_guard(guard)
+    wanted = _of_guard(args, guard, wanted)
     workers = min(args.workers or usable_cores(), max(1, len(samples)))
     threads = max(1, usable_cores() // workers)
     folder = Path(args.out) / path.stem
@@ -179,11 +208,13 @@ def _check_guard(guard: Deployed) -> None:
     if guard.classes < 2:
         raise GuardError(f"{guard.path} has one class, so that no label can be wrong")
     if guard.metadata.kind == "frames" and (
-        guard.defense.decision == "single" or 0 not in guard.defense.passes
+        guard.defense.decision == "single"
+        or 0 not in guard.defense.passes
+        or guard.defense.adaptive  # of a noisy frame only the denoised views leave the graph
     ):
         raise GuardError(
-            f"{guard.path} never classifies the clean frame, which the undefended model is "
-            "measured on; attack the same model's export with --input views"
+            f"{guard.path} does not say what it makes of every clean frame, which the undefended "
+            "model is measured on; attack the same model's export with --input views"
         )
 
 
@@ -226,7 +257,7 @@ def _check_twin(plan: Plan, guard: Deployed, samples: Sequence[Sample]) -> dict[
     twin = Twin.load(plan.guard, plan.twin, plan.device)
     frames: list[Any] = []
     for sample in samples:
-        if len(frames) == _CHECKED:
+        if len(frames) >= _CHECKED:
             break
         try:
             pixels = sample.read()
@@ -234,6 +265,9 @@ def _check_twin(plan: Plan, guard: Deployed, samples: Sequence[Sample]) -> dict[
         except (SourceError, DefenseError):
             continue  # listed by the run itself
         frames.append(pixels)
+        if guard.defense.adaptive:  # so that both sets of views are compared
+            noise = Case("none", "none", 0.0, noise=_CHECKED_NOISE)
+            frames.append(start_frame(plan.seed, noise, sample))
     check = check_twin(twin, guard, frames)
     doubts = require_likeness(check, twin, guard) if frames else []  # else the run says why
     words = check.in_words()

@@ -79,11 +79,10 @@ def speckle(pixels: Frame, severity: int, random: np.random.Generator) -> Image:
     return _clamped(clean + clean * draw * np.float32(SPECKLE_SIGMAS[severity - 1]))
 
 
-def jpeg(pixels: Frame, severity: int) -> Image:
+def jpeg(pixels: Frame, quality: int) -> Image:
     """Encodes and decodes by OpenCV's libjpeg, chroma at half resolution (4:2:0)."""
     bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
-    quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITIES[severity - 1]]
-    _, data = cv2.imencode(".jpg", bgr, quality)
+    _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
     decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
     assert decoded is not None  # what imencode wrote, imdecode reads
     return _unit(np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8))

@@ -40,10 +40,17 @@ BLOG_SIGMAS = (0.0, 0.125, 0.25, 0.375)
 REFERENCE_SIDE = 256
 """Short side, in pixels, to which ImageNet-C resizes a picture before it degrades it."""
 
+QUALITIES = (90.0, 75.0, 50.0, 30.0, 10.0)
+"""Of `jpeg-quality` alone: JPEG by libjpeg's quality, as encoders are set; not among `NAMES`, which
+has the same fault by severity."""
+
+_BY_QUALITY = "jpeg-quality"
 _EXPECTED = (
     f"one of {', '.join(NAMES)}, then a colon and a severity from 1 to 5 (for gaussian: sigma from "
-    "0 to 1), a list or a range, such as gaussian:0,0.25 or shot:1-5"
+    f"0 to 1), a list or a range, such as gaussian:0,0.25 or shot:1-5; or {_BY_QUALITY} and "
+    "libjpeg's quality from 1 to 100"
 )
+_FIXED = ("jpeg", _BY_QUALITY, "defocus")  # draw no random numbers
 
 
 @dataclass(frozen=True)
@@ -51,8 +58,9 @@ class Degradation:
     """One sensor fault at one severity.
 
     Attributes:
-        name: one of `NAMES`.
-        severity: 1 to 5; for `"gaussian"` the standard deviation in [0, 1].
+        name: one of `NAMES`, or `"jpeg-quality"`.
+        severity: 1 to 5; for `"gaussian"` the standard deviation in [0, 1], for `"jpeg-quality"`
+            libjpeg's quality from 1 to 100.
         delivery: `"8-bit"` rounds the frame to 8 bits, as a camera delivers it; `"float"` keeps
             float32 in [0, 1], as the blog's pipeline does.
         reference_side: short side, in pixels, of the frames on which blur kernels have
@@ -69,13 +77,19 @@ class Degradation:
     reference_side: int | None = REFERENCE_SIDE
 
     def __post_init__(self) -> None:
-        if self.name not in NAMES:
+        if self.name not in (*NAMES, _BY_QUALITY):
             raise PlanError(f"degradation {self.name!r} is unknown; expected {_EXPECTED}")
         if self.name == "gaussian":
             if not (math.isfinite(self.severity) and 0 <= self.severity <= 1):
                 raise PlanError(
                     f"sigma of gaussian is {self.severity!r}; expected a number from 0 to 1, on "
                     "the scale where a frame's values span [0, 1]"
+                )
+        elif self.name == _BY_QUALITY:
+            if self.severity not in range(1, 101):
+                raise PlanError(
+                    f"quality of {self.name} is {self.severity!r}; expected a whole number from 1 "
+                    "to 100"
                 )
         elif self.severity not in SEVERITIES:
             raise PlanError(
@@ -91,6 +105,11 @@ class Degradation:
     def __str__(self) -> str:
         """The text that `parse_degradations` reads, such as `gaussian:0.25`."""
         return f"{self.name}:{self.severity:g}"
+
+    @property
+    def random(self) -> bool:
+        """Whether it draws random numbers, so that another seed makes another frame."""
+        return self.name not in _FIXED and not (self.name == "gaussian" and self.severity == 0)
 
     def generator(self, seed: int, index: int) -> np.random.Generator:
         """The random numbers of image `index`: a stream of its own per image, name and severity.
@@ -137,6 +156,8 @@ class Degradation:
         if self.name == "gaussian":
             return noise.gaussian(pixels, self.severity, random)
         if self.name == "jpeg":
+            return noise.jpeg(pixels, noise.JPEG_QUALITIES[level - 1])
+        if self.name == _BY_QUALITY:
             return noise.jpeg(pixels, level)
         if self.name in ("defocus", "motion"):
             frame = np.asarray(pixels, np.float32) / np.float32(255)
@@ -175,6 +196,8 @@ def parse_degradations(
 
 def _levels(part: str) -> list[tuple[str, float]]:
     name, colon, levels = part.partition(":")
+    if name == _BY_QUALITY and not colon:
+        return [(name, level) for level in QUALITIES]
     if name in NAMES and not colon:
         return [(name, level) for level in (BLOG_SIGMAS if name == "gaussian" else SEVERITIES)]
     values: list[float] = []

@@ -52,6 +52,21 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--colour-only", action="store_true", help="leave grey pictures out")
     what.add_argument("--limit", type=positive_int, metavar="N", help="only N pictures, drawn")
     what.add_argument("--seed", type=natural, default=0, help="of noise, draw and bootstrap")
+    what.add_argument(
+        "--repeats",
+        type=positive_int,
+        default=1,
+        metavar="N",
+        help="draws of the noise per picture, of the seeds SEED to SEED + N - 1, pooled; intervals "
+        "are still of the pictures (default: 1)",
+    )
+    what.add_argument(
+        "--short-side",
+        type=positive_int,
+        metavar="PX",
+        help="resize pictures to this short side before they are degraded, as a large camera's "
+        "frames would be: 1080 for 1080p (default: their own size)",
+    )
     smoothing = parser.add_argument_group("denoised smoothing, as a comparison")
     smoothing.add_argument("--smoothing", metavar="DENOISER", help="ONNX denoiser; turns it on")
     smoothing.add_argument(
@@ -113,7 +128,11 @@ risk-coverage curves, and the figures that the defence was published with. All w
 intervals. No attack is run here: see blurvote attack.
 
 degradations: gaussian (by sigma), shot, impulse, speckle, jpeg, low-light, defocus, motion (by
-severity 1 to 5)
+severity 1 to 5); jpeg-quality (by libjpeg's quality 1 to 100; not among all)
+
+Of a guard whose noisy frames have views of their own, the table shows on the same frames the blog's
+majority (of the quiet views), majority and mean of the views that judged each frame, and the model
+without defence; and the noise level that was read.
 
 Exit status: 0 done, 1 done but pictures could not be read (they are listed), 2 error, 130 Ctrl-C;
 run the same command again to go on.""",
@@ -121,6 +140,7 @@ run the same command again to go on.""",
 blurvote evaluate guard.onnx imagenet-val/
 blurvote evaluate guard.onnx photos.tsv --limit 500 --colour-only --kernels 5,7 --antialias both
 blurvote evaluate guard.onnx imagenet-val/ --degradations all -o results/
+blurvote evaluate guard.onnx imagenet-val/ --repeats 3 --short-side 1080
 blurvote evaluate guard.onnx imagenet-a/ --protocol imagenet-a
 blurvote evaluate guard.onnx imagenet-o/ --protocol imagenet-o --in-distribution imagenet-val/
 blurvote evaluate guard.onnx imagenet-val/ --smoothing ffdnet.onnx --smoothing-n 100

@@ -14,7 +14,13 @@ from blurvote.benchmarks.drawing import COLOURS, WIDTH, new_figure
 from blurvote.benchmarks.robustness.dataset import Sample, is_grey
 from blurvote.benchmarks.robustness.degradations import Degradation
 from blurvote.benchmarks.robustness.deployed import Deployed
-from blurvote.benchmarks.robustness.evaluate.measure import Plan, all_logits, passes_measured
+from blurvote.benchmarks.robustness.evaluate.measure import (
+    Plan,
+    all_logits,
+    frame_of,
+    passes_measured,
+)
+from blurvote.benchmarks.robustness.evaluate.measure import answer as adaptive_answer
 from blurvote.runtime.demo.pen import to_u8
 from blurvote.runtime.errors import DefenseError, SourceError
 from blurvote.runtime.vote import REJECTED, majority_vote
@@ -35,12 +41,13 @@ class Example:
 
     Attributes:
         pixels: `(H, W, 3)` uint8 RGB, degraded.
-        views: label of each view measured, by its Gaussian passes; -1 where it has none.
+        views: label of each view measured, or of an adaptive guard of each that judged the frame,
+            by name; -1 where it has none.
         label: the majority's, or -1.
     """
 
     pixels: NDArray[np.uint8]
-    views: dict[int, int]
+    views: dict[str, int]
     label: int
 
 
@@ -51,15 +58,22 @@ def answer(guard: Deployed, sample: Sample, degradation: Degradation, plan: Plan
         SourceError: it cannot be read.
         DefenseError: it is too small.
     """
-    frame = degradation.apply(sample.read(), degradation.generator(plan.seed, sample.index))
-    passes = passes_measured(guard.defense)
-    logits = all_logits(guard, frame, guard.defense)
-    used = logits[[passes.index(count) for count in guard.defense.passes]]
+    random = degradation.generator(plan.seed, sample.index)
+    frame = degradation.apply(frame_of(sample, plan), random)
+    if guard.defense.adaptive:
+        said = adaptive_answer(guard, frame)
+        logits = used = said.logits
+        names = [kind.name for kind in guard.defense.kinds(said.denoised)]
+    else:
+        passes = passes_measured(guard.defense)
+        logits = all_logits(guard, frame, guard.defense)
+        used = logits[[passes.index(count) for count in guard.defense.passes]]
+        names = [_VIEWS.get(count, f"{count}-blur") for count in passes]
     each = majority_vote(logits[None]).view_labels[0]
     pixels = frame if frame.dtype == np.uint8 else to_u8(frame * np.float32(255))
     return Example(
         np.asarray(pixels, np.uint8),
-        {count: int(label) for count, label in zip(passes, each, strict=True)},
+        {name: int(label) for name, label in zip(names, each, strict=True)},
         int(majority_vote(used[None]).labels[0]),
     )
 
@@ -73,7 +87,7 @@ def examples(
     for n in np.random.default_rng([plan.seed, 5]).permutation(len(samples)):
         sample = samples[n]
         try:
-            if plan.colour_only and is_grey(sample.read()):
+            if plan.colour_only and is_grey(frame_of(sample, plan)):
                 continue
             rows.append((sample, [answer(guard, sample, one, plan) for one in degradations]))
         except (SourceError, DefenseError):  # listed in the report
@@ -94,7 +108,8 @@ def examples(
     )
     # Placed by hand: an engine would make room for the longest label by shrinking the pictures.
     figure.set_layout_engine("none")
-    letters = int(side * 72 / 5.6) - len("x single: ")
+    longest = max(len(name) for _, shown in rows for one in shown for name in one.views)
+    letters = max(6, int(side * 72 / 5.6) - len("x : ") - longest)
     for k, (sample, shown) in enumerate(rows):
         for n, (degradation, example) in enumerate(zip(degradations, shown, strict=True)):
             left, bottom = _LEFT + n * (side + _GAP), height - _TOP - side - k * line
@@ -130,8 +145,7 @@ def _panel(axis: Any, example: Example, truth: int, labels: Sequence[str], lette
         # The frame says it without colour, too: whole, dashed where wrong, dotted where rejected.
         if example.label != truth:
             spine.set_linestyle(":" if example.label == REJECTED else "--")
-    lines = [(_VIEWS.get(n, f"{n}-blur"), label) for n, label in example.views.items()]
-    for k, (name, label) in enumerate([*lines, ("vote", example.label)]):
+    for k, (name, label) in enumerate([*example.views.items(), ("vote", example.label)]):
         rejected = "rejected" if name == "vote" else "no vote"
         said = rejected if label == REJECTED else _text(label, labels, letters)
         axis.annotate(

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,29 +25,22 @@ from blurvote.benchmarks.drawing import (
     save_figure,
 )
 from blurvote.benchmarks.robustness.dataset import Sample
+from blurvote.benchmarks.robustness.degradations import NAMES
 from blurvote.benchmarks.robustness.deployed import Deployed
+from blurvote.benchmarks.robustness.evaluate.adaptive_score import (
+    BLOGS_MAJORITY,
+    OWN_MAJORITY,
+    OWN_MEAN,
+)
 from blurvote.benchmarks.robustness.evaluate.examples import examples
+from blurvote.benchmarks.robustness.evaluate.lines import FAULTS, LINES, NOISE, line_names
 from blurvote.benchmarks.robustness.evaluate.measure import Plan
 from blurvote.benchmarks.robustness.evaluate.report import PUBLISHED
 from blurvote.benchmarks.robustness.evaluate.score import Row
-from blurvote.benchmarks.robustness.statistics import Share
 
 __all__ = ["draw", "figures", "representative"]
 
-# What is drawn of a row, with its colour and marker: the same in every picture.
 _PALETTE = (*COLOURS[:6], "black", COLOURS[7])  # yellow is too pale for lines
-_LINES: dict[str, tuple[int, Callable[[Row], Share | None]]] = {
-    "clean view": (7, lambda row: row.views.get(0)),
-    "single-blur view": (4, lambda row: row.views.get(1)),
-    "double-blur view": (5, lambda row: row.views.get(2)),
-    "majority, accepted frames": (0, lambda row: row.accepted),
-    "majority, all frames": (2, lambda row: row.over_all),
-    "no defence, same coverage": (3, lambda row: row.confidence),
-    "mean softmax, same coverage": (1, lambda row: row.mean),
-    "rejected by the majority": (6, lambda row: row.rejected),
-}
-_NOISE = [name for name in _LINES if not name.startswith("rejected")]
-_FAULTS = ["clean view", "majority, accepted frames", "no defence, same coverage"]
 # Which of the lines the blog's five figures are, in their order.
 _BLOG = (
     "clean view",
@@ -58,6 +51,8 @@ _BLOG = (
 )
 _CURVES = {"majority": 0, "mean": 1, "undefended confidence": 3, "single": 4}
 _DASHES = {"majority": "-", "mean": "--", "undefended confidence": "-.", "single": ":"}
+_CURVES |= {BLOGS_MAJORITY: 0, OWN_MAJORITY: 4, OWN_MEAN: 1}
+_DASHES |= {BLOGS_MAJORITY: "-", OWN_MAJORITY: "-", OWN_MEAN: "--"}
 _PANELS = 8
 
 
@@ -101,7 +96,7 @@ def figures(
     with house_style():
         found = {
             "noise": _noise([row for row in own if _name(row) == "gaussian"], guard),
-            "faults": _faults([row for row in own if _name(row) != "gaussian"], guard),
+            "faults": _faults([row for row in own if _name(row) in NAMES[1:]], guard),
             "risk-coverage": _risk_coverage(representative(own), guard),
             "examples": examples(guard, samples, plan, degradations),
         }
@@ -145,11 +140,13 @@ def _noise(rows: list[Row], guard: Deployed) -> Any:
     levels = [_level(row) for row in rows]
     # Side by side within a level, so that no interval hides another.
     step = min(b - a for a, b in itertools.pairwise(levels)) / 18
-    for k, name in enumerate(_NOISE):
+    accuracies, rejections = line_names(rows[0], NOISE)
+    for k, name in enumerate(accuracies):
         _whiskers(left, rows, name, [x + (k - 3) * step for x in levels])
         _blog(left, rows, name, (k - 3) * step)
-    _whiskers(right, rows, "rejected by the majority", levels)
-    _blog(right, rows, "rejected by the majority", 0.0)
+    for name in rejections:
+        _whiskers(right, rows, name, levels)
+        _blog(right, rows, name, 0.0)
     for axis, title in ((left, "accuracy"), (right, "frames that the majority rejects")):
         axis.set(title=title, xlabel="sigma of the noise, frames in [0, 1]")
         axis.set_ylabel("per cent, 95 % interval")
@@ -166,7 +163,7 @@ def _noise(rows: list[Row], guard: Deployed) -> Any:
 
 
 def _whiskers(axis: Any, rows: list[Row], name: str, places: list[float]) -> None:
-    place, share_of = _LINES[name]
+    place, share_of = LINES[name]
     found = [(x, value) for x, row in zip(places, rows, strict=True) if (value := share_of(row))]
     points = [(x, value) for x, value in found if not math.isnan(value.value)]
     if not points:
@@ -195,7 +192,7 @@ def _blog(axis: Any, rows: list[Row], name: str, shift: float) -> None:
     ]
     if not points:
         return
-    place = _LINES[name][0]
+    place = LINES[name][0]
     axis.plot(
         *zip(*points, strict=True), linestyle="", marker=MARKERS[place], markersize=10,
         markerfacecolor="none", markeredgecolor=_PALETTE[place], markeredgewidth=1.6,
@@ -226,7 +223,8 @@ def _faults(rows: list[Row], guard: Deployed) -> Any:
     for axis, name in zip(axes.flat, names, strict=False):
         of_name = sorted((row for row in rows if _name(row) == name), key=_level)
         severities = [_level(row) for row in of_name]
-        for k, line in enumerate((*_FAULTS, "rejected by the majority")):
+        accuracies, rejections = line_names(rows[0], FAULTS)
+        for k, line in enumerate((*accuracies, *rejections)):
             _whiskers(axis, of_name, line, [x + (k - 1.5) * 0.09 for x in severities])
         axis.set(title=name, ylim=(0, 100), xlim=(0.5, 5.5))
         axis.set_xticks(range(1, 6))
@@ -266,7 +264,7 @@ def _risk_coverage(rows: list[Row], guard: Deployed) -> Any:
                 100 * curve.coverage, 100 * curve.risk, dash, color=colour, label=name,
                 linewidth=1.8,
             )  # fmt: skip
-            if name == "majority":  # it ends where the vote rejects the rest
+            if name.endswith("majority"):  # it ends where the vote rejects the rest
                 axis.plot(
                     100 * curve.coverage[-1:],
                     100 * curve.risk[-1:],

@@ -95,7 +95,7 @@ def run(args: argparse.Namespace, guard: Deployed, plan: Plan) -> int:
         plan: whose `subset` is ImageNet-O's.
 
     Raises:
-        PlanError: `--smoothing` was given, too.
+        PlanError: `--smoothing` or `--repeats` was given, too.
         SourceError: `--in-distribution` is missing or has no picture of the 200 classes, or one
             of the two sets cannot be read.
     """
@@ -103,6 +103,10 @@ def run(args: argparse.Namespace, guard: Deployed, plan: Plan) -> int:
         raise PlanError(
             "--smoothing and --protocol imagenet-o were given together; a smoothed label has no "
             "anomaly score, so leave one of them out"
+        )
+    if args.repeats > 1:
+        raise PlanError(
+            "--repeats and --protocol imagenet-o were given together; leave one of them out"
         )
     if args.in_distribution is None:
         raise SourceError(
@@ -126,7 +130,7 @@ def run(args: argparse.Namespace, guard: Deployed, plan: Plan) -> int:
     }
     out, known = found["imagenet-o"], found["imagenet-o-in"]
     rows = [
-        score_natural(label, variant.name, answers, others, args.seed)
+        score_natural(label, variant.name, _of_own_views(answers), _of_own_views(others), args.seed)
         for (label, variant, answers), (_, _, others) in zip(out.groups, known.groups, strict=True)
     ]
     skipped = [*out.skipped, *known.skipped]
@@ -157,6 +161,21 @@ def _of_subset(dataset: Dataset, plan: Plan) -> tuple[Dataset, int]:
             f"{len(wanted)} classes; give pictures of these, such as ImageNet's validation set"
         )
     return replace(dataset, samples=kept), len(dataset.samples) - len(kept)
+
+
+def _of_own_views(answers: Answers) -> Answers:
+    """With majority and mean of the views that judged each frame, where those differ."""
+    found = answers.adapted
+    if found is None:
+        return answers
+    return replace(
+        answers,
+        majority=found.majority,
+        votes=found.votes,
+        majority_confidence=found.majority_confidence,
+        mean_label=found.mean_label,
+        mean_confidence=found.mean_confidence,
+    )
 
 
 def _drawn(dataset: Dataset, args: argparse.Namespace) -> tuple[Sample, ...]:

@@ -93,7 +93,7 @@ def measured(
 
 def settings_of(plan: Plan, guard: Deployed, dataset: Dataset) -> dict[str, Any]:
     """What a journal's results depend on; not how many pictures, so that more can be added."""
-    return {
+    facts = {
         "guard_sha256": guard_facts(guard)["sha256"],
         "dataset_sha256": dataset.fingerprint,
         "degradations": [str(degradation) for degradation in plan.degradations],
@@ -105,6 +105,12 @@ def settings_of(plan: Plan, guard: Deployed, dataset: Dataset) -> dict[str, Any]
         "compute": guard.compute,
         "options": dict(plan.engine.options),
     }
+    # Absent where they are not used, so that results of earlier versions can be gone on with.
+    if plan.repeats > 1:
+        facts["repeats"] = plan.repeats
+    if plan.short_side is not None:
+        facts["short_side"] = plan.short_side
+    return facts
 
 
 def skipped_text(skipped: list[Skipped]) -> str:

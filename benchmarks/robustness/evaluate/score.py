@@ -9,7 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from blurvote.benchmarks.robustness.evaluate.measure import Plan, Variant, passes_measured
+from blurvote.benchmarks.robustness.evaluate.adapted import Adapted, adapted
+from blurvote.benchmarks.robustness.evaluate.measure import (
+    Plan,
+    Variant,
+    numbers,
+    passes_measured,
+)
 from blurvote.benchmarks.robustness.statistics import (
     Difference,
     RiskCoverage,
@@ -19,19 +25,33 @@ from blurvote.benchmarks.robustness.statistics import (
     risk_coverage,
     share,
 )
+from blurvote.runtime.defense import Defense
 from blurvote.runtime.vote import REJECTED
 
-__all__ = ["Answers", "Row", "Skipped", "collect", "score", "surest_first"]
+__all__ = [
+    "Answers",
+    "Row",
+    "Skipped",
+    "collect",
+    "kept_share",
+    "mask",
+    "score",
+    "surest_first",
+    "thinned",
+]
 
 _POINTS = 500  # of a curve
 _LARGEST = float(np.finfo(np.float32).max)
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """What N pictures gave under one degradation, with one variant.
+    """What N frames gave under one degradation, with one variant.
+
+    Of an adaptive guard's own defence, the views and all that comes of them are the quiet ones.
 
     Attributes:
         truth: `(N,)` class indices.
@@ -41,6 +61,9 @@ class Answers:
         mean_label, mean_confidence: `(N,)` of the mean softmax over the defence's views.
             Every confidence is the log-odds of a softmax, see `certainty`.
         own: `(N,)` label of the guard's own decision; -1 where it rejects.
+        adapted: what the views that judged the frames said; None where those are the same.
+        pictures: `(N,)` picture that each frame was made of, 0 to P - 1; None where each was made
+            of another.
     """
 
     truth: Ints
@@ -53,6 +76,13 @@ class Answers:
     mean_label: Ints
     mean_confidence: Floats
     own: Ints
+    adapted: Adapted | None = None
+    pictures: Ints | None = None
+
+    @property
+    def images(self) -> int:
+        """How many pictures the frames were made of."""
+        return len(self.truth) if self.pictures is None else int(self.pictures.max()) + 1
 
 
 @dataclass(frozen=True)
@@ -129,24 +159,28 @@ def collect(
         table[n] = np.clip(np.concatenate(result["rows"]), -_LARGEST, _LARGEST)
     truth, table = truth[there], table[there]
     groups, start = [], 0
-    for degradation in plan.degradations:
-        for variant in plan.variants:
-            passes = passes_measured(variant.defense)
-            width = 2 * len(passes) + 6
-            part = table[:, start : start + width].astype(np.float64)
+    for degradation in plan.degradations if len(truth) else ():
+        draws = plan.draws(degradation)
+        parts: dict[Variant, list[Floats]] = {variant: [] for variant in plan.variants}
+        for variant in plan.variants * draws:
+            width = numbers(variant.defense)
+            parts[variant].append(table[:, start : start + width].astype(np.float64))
             start += width
-            if len(part):
-                groups.append((str(degradation), variant, _answers(truth, part, passes)))
+        pictures = None if draws == 1 else np.tile(np.arange(len(truth)), draws)
+        for variant, part in parts.items():
+            answers = _answers(np.tile(truth, draws), np.concatenate(part), variant.defense)
+            groups.append((str(degradation), variant, replace(answers, pictures=pictures)))
     return groups, [entry for _, entry in sorted(skipped, key=lambda pair: pair[0])]
 
 
 def _width(plan: Plan) -> int:
     """Numbers of one picture's record."""
-    each = sum(2 * len(passes_measured(variant.defense)) + 6 for variant in plan.variants)
-    return each * len(plan.degradations)
+    each = sum(numbers(variant.defense) for variant in plan.variants)
+    return each * sum(plan.draws(degradation) for degradation in plan.degradations)
 
 
-def _answers(truth: Ints, part: Floats, passes: tuple[int, ...]) -> Answers:
+def _answers(truth: Ints, part: Floats, defense: Defense) -> Answers:
+    passes = passes_measured(defense)
     views = len(passes)
     whole = part.astype(np.int64)
     rest = 2 * views
@@ -161,55 +195,56 @@ def _answers(truth: Ints, part: Floats, passes: tuple[int, ...]) -> Answers:
         whole[:, rest + 3],
         part[:, rest + 4],
         whole[:, rest + 5],
+        adapted(part[:, rest + 6 :], len(defense.noisy_views)) if defense.adaptive else None,
     )
 
 
 def score(degradation: str, variant: str, answers: Answers, seed: int) -> Row:
     """One row of the table; `seed` is the bootstrap's."""
-    truth = answers.truth
+    truth, same = answers.truth, answers.pictures
     right = answers.view_labels == truth[:, None]
     accepted = answers.majority != REJECTED
     correct = answers.majority == truth
     own_accepted = answers.own != REJECTED
     kept = int(np.count_nonzero(accepted))
     clean = answers.view_confidences[:, 0]
-    confident = _mask(most_confident(clean, kept), len(truth))
+    confident = mask(most_confident(clean, kept), len(truth))
     own_kept = int(np.count_nonzero(own_accepted))
-    own_confident = _mask(most_confident(clean, own_kept), len(truth))
+    own_confident = mask(most_confident(clean, own_kept), len(truth))
     averaged = most_confident(answers.mean_confidence, kept)
     mean_right = answers.mean_label == truth
     everywhere = np.ones(len(truth), bool)
     curves = {
         # Unanimous frames first, and among equals the surer ones.
-        "majority": risk_coverage(surest_first(answers), correct, accepted, seed),
-        "mean": risk_coverage(answers.mean_confidence, mean_right, everywhere, seed),
-        "undefended confidence": risk_coverage(clean, right[:, 0], everywhere, seed),
+        "majority": risk_coverage(surest_first(answers), correct, accepted, seed, same),
+        "mean": risk_coverage(answers.mean_confidence, mean_right, everywhere, seed, same),
+        "undefended confidence": risk_coverage(clean, right[:, 0], everywhere, seed, same),
     }
     if 1 in answers.passes:
         at = answers.passes.index(1)
         curves["single"] = risk_coverage(
-            answers.view_confidences[:, at], right[:, at], everywhere, seed
+            answers.view_confidences[:, at], right[:, at], everywhere, seed, same
         )
     return Row(
         degradation,
         variant,
-        len(truth),
-        {passes: share(right[:, k]) for k, passes in enumerate(answers.passes)},
-        share(correct[accepted]),
-        share(correct),
-        share(~accepted),
-        share((answers.own == truth)[own_accepted]),
-        share(~own_accepted),
-        share(right[own_confident, 0]),
-        difference(answers.own == truth, own_accepted, right[:, 0], own_confident, seed),
-        share(right[confident, 0]),
-        share(mean_right[averaged]),
-        difference(correct, accepted, right[:, 0], confident, seed),
-        {name: _thinned(curve) for name, curve in curves.items()},
+        answers.images,
+        {passes: share(right[:, k], same) for k, passes in enumerate(answers.passes)},
+        kept_share(correct, accepted, same),
+        share(correct, same),
+        share(~accepted, same),
+        kept_share(answers.own == truth, own_accepted, same),
+        share(~own_accepted, same),
+        kept_share(right[:, 0], own_confident, same),
+        difference(answers.own == truth, own_accepted, right[:, 0], own_confident, seed, same),
+        kept_share(right[:, 0], confident, same),
+        kept_share(mean_right, mask(averaged, len(truth)), same),
+        difference(correct, accepted, right[:, 0], confident, seed, same),
+        {name: thinned(curve) for name, curve in curves.items()},
     )
 
 
-def _thinned(curve: RiskCoverage) -> RiskCoverage:
+def thinned(curve: RiskCoverage) -> RiskCoverage:
     """At most `_POINTS` of the curve's points, both ends among them; the areas stay.
 
     All of 50,000 pictures, four curves a row, would make the results hundreds of megabytes.
@@ -221,7 +256,7 @@ def _thinned(curve: RiskCoverage) -> RiskCoverage:
     return replace(curve, coverage=curve.coverage[kept], risk=curve.risk[kept])
 
 
-def surest_first(answers: Answers) -> Floats:
+def surest_first(answers: Answers | Adapted) -> Floats:
     """Scores `(N,)` of the majority: more votes first, and among equals larger log-odds."""
     order = np.lexsort((answers.majority_confidence, answers.votes))
     ranked = np.stack([answers.votes, answers.majority_confidence], axis=1)[order]
@@ -231,7 +266,13 @@ def surest_first(answers: Answers) -> Floats:
     return scores
 
 
-def _mask(indices: Ints, size: int) -> NDArray[np.bool_]:
-    mask = np.zeros(size, bool)
-    mask[indices] = True
-    return mask
+def kept_share(right: Bools, kept: Bools, pictures: Ints | None) -> Share:
+    """The share of the kept frames `(N,)` that are right."""
+    return share(right[kept], None if pictures is None else pictures[kept])
+
+
+def mask(indices: Ints, size: int) -> Bools:
+    """`(size,)` bool, true at the indices."""
+    found = np.zeros(size, bool)
+    found[indices] = True
+    return found

@@ -13,7 +13,8 @@ from blurvote.benchmarks.robustness import imagenet
 from blurvote.benchmarks.robustness.dataset import Dataset, open_dataset
 from blurvote.benchmarks.robustness.degradations import NAMES, Delivery, parse_degradations
 from blurvote.benchmarks.robustness.deployed import Deployed
-from blurvote.benchmarks.robustness.evaluate import report
+from blurvote.benchmarks.robustness.evaluate import adaptive_report, report
+from blurvote.benchmarks.robustness.evaluate.adaptive_score import AdaptiveRow, score_row
 from blurvote.benchmarks.robustness.evaluate.measure import Plan, variants
 from blurvote.benchmarks.robustness.evaluate.running import (
     measured,
@@ -21,7 +22,7 @@ from blurvote.benchmarks.robustness.evaluate.running import (
     skipped_text,
     status,
 )
-from blurvote.benchmarks.robustness.evaluate.score import Row, Skipped, score
+from blurvote.benchmarks.robustness.evaluate.score import Row, Skipped
 from blurvote.benchmarks.robustness.outputs import (
     guard_facts,
     pictures_facts,
@@ -71,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     rows = []
     progress = Progress("scoring", len(found.groups), args.json)
     for n, (label, variant, part) in enumerate(found.groups, 1):
-        rows.append(score(label, variant.name, part, args.seed))
+        rows.append(score_row(label, variant.name, part, args.seed))
         progress.update(n)
     progress.close()
     document: dict[str, Any] = {
@@ -81,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
         "skipped": skipped,
         "rows": rows,
     }
-    text = _text(guard, dataset, rows, skipped)
+    text = _text(guard, dataset, plan, rows, skipped)
     if how is not None:
         prefix = "" if name == "evaluate" else f"{name}-"
         journal = folder / f"{prefix}smoothing.jsonl"
@@ -107,6 +108,8 @@ def _plan(args: argparse.Namespace, guard: Deployed) -> Plan:
     text = args.degradations or ("gaussian" if args.protocol == "plain" else "gaussian:0")
     wanted = parse_degradations(" ".join(NAMES) if text == "all" else text, delivery)
     own = guard.defense
+    if own.adaptive and guard.metadata.kind == "frames":
+        guard.refuse_other_views()
     both = (own.antialias, not own.antialias) if args.antialias == "both" else ()
     chosen = variants(own, args.kernels, both)
     if guard.metadata.kind == "frames" and (len(chosen) > 1 or args.float_frames):
@@ -121,7 +124,17 @@ def _plan(args: argparse.Namespace, guard: Deployed) -> Plan:
         letter: imagenet.Subset = "a" if args.protocol == "imagenet-a" else "o"
         subset = tuple(int(index) for index in imagenet.subset(letter))
     engine = engine_settings(args)
-    return Plan(guard.path, engine, wanted, chosen, args.seed, args.colour_only, subset)
+    return Plan(
+        guard.path,
+        engine,
+        wanted,
+        chosen,
+        args.seed,
+        args.colour_only,
+        subset,
+        args.repeats,
+        args.short_side,
+    )
 
 
 def _check_subset(dataset: Dataset, plan: Plan) -> None:
@@ -135,21 +148,39 @@ def _check_subset(dataset: Dataset, plan: Plan) -> None:
         )
 
 
-def _text(guard: Deployed, dataset: Dataset, rows: list[Row], skipped: list[Skipped]) -> str:
+def _made(plan: Plan) -> str:
+    """What else was done to the pictures, to go on with their number."""
+    text = f", enlarged to a short side of {plan.short_side} px" if plan.short_side else ""
+    if plan.repeats > 1:
+        text += (
+            f", {plan.repeats} draws of each random degradation, whose intervals are of the "
+            "pictures"
+        )
+    return text
+
+
+def _text(
+    guard: Deployed, dataset: Dataset, plan: Plan, rows: list[Row], skipped: list[Skipped]
+) -> str:
     own = guard.defense.decision != "majority"
     lines = [
         f"# {guard.path.name} on {dataset.name}",
         "",
-        f"{rows[0].images} pictures ({dataset.layout}); per cent, with 95 % intervals. "
-        "'No defence, same coverage' keeps as many frames as the majority accepts, those of "
-        "largest clean softmax; 'gain' is the majority's accuracy on accepted frames minus that. "
-        "± is the longer arm of an interval; evaluate.json has both ends.",
+        f"{rows[0].images} pictures ({dataset.layout}){_made(plan)}; per cent, with 95 % "
+        "intervals. 'No defence, same coverage' keeps as many frames as the majority accepts, "
+        "those of largest clean softmax; 'gain' is the majority's accuracy on accepted frames "
+        "minus that. ± is the longer arm of an interval; evaluate.json has both ends.",
         "",
     ]
     for variant in dict.fromkeys(row.variant for row in rows):
         part = [row for row in rows if row.variant == variant]
         title = "The guard's own views" if variant == "own" else f"Other views: {variant}"
-        lines += [f"## {title}", "", report.main_table(part, own), ""]
+        lines += [f"## {title}", ""]
+        adaptive = [row for row in part if isinstance(row, AdaptiveRow)]
+        if adaptive:
+            lines += _adaptive(guard, adaptive, own)
+        else:
+            lines += [report.main_table(part, own), ""]
         if variant == "own" and (published := report.published_table(part)):
             lines += [
                 "Sethi (2023), torchvision ResNet50, 975 images, for comparison:",
@@ -165,3 +196,20 @@ def _text(guard: Deployed, dataset: Dataset, rows: list[Row], skipped: list[Skip
         lines += [report.areas_table(part), ""]
     lines.append(skipped_text(skipped))
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _adaptive(guard: Deployed, rows: list[AdaptiveRow], own: bool) -> list[str]:
+    return [
+        adaptive_report.legend(guard.defense),
+        "",
+        adaptive_report.decisions_table(rows, own),
+        "",
+        "Noise as the guard reads it at the frame, RGB in [0, 1]:",
+        "",
+        adaptive_report.noise_table(rows),
+        "",
+        "Each view on its own:",
+        "",
+        adaptive_report.own_views_table(rows, guard.defense),
+        "",
+    ]

@@ -29,15 +29,17 @@ from numpy.typing import NDArray
 from blurvote.benchmarks.robustness import smoothing
 from blurvote.benchmarks.robustness.certainty import log_odds
 from blurvote.benchmarks.robustness.dataset import Dataset, Sample
+from blurvote.benchmarks.robustness.defenses import plain
 from blurvote.benchmarks.robustness.degradations import Degradation
 from blurvote.benchmarks.robustness.denoiser import Denoiser
 from blurvote.benchmarks.robustness.deployed import Deployed
-from blurvote.benchmarks.robustness.evaluate.measure import Plan, recorder
+from blurvote.benchmarks.robustness.evaluate.measure import Plan, frame_of, recorder
 from blurvote.benchmarks.robustness.evaluate.running import measured, settings_of
 from blurvote.benchmarks.robustness.evaluate.smoothed_score import Smoothed, score_smoothed, text_of
 from blurvote.export.reference import build_views, view_matrices
 from blurvote.runtime import ViewBuilder
 from blurvote.runtime.defense import Defense
+from blurvote.runtime.errors import GuardError
 from blurvote.runtime.tuning import guard_sha256
 
 __all__ = ["ALPHA", "Smoothing", "choose", "prepare", "remaining_noise", "run", "text_of"]
@@ -71,12 +73,18 @@ def choose(args: argparse.Namespace, guard: Deployed) -> Smoothing:
     """What the command line asks for, refused before anything is run if it cannot be done.
 
     Raises:
-        GuardError: the guard builds its views itself.
+        GuardError: the guard builds its views itself, or has a denoiser of its own.
         PlanError: sigma is out of range.
         SourceError: the denoiser cannot be used.
     """
     if guard.metadata.kind == "frames":
         guard.refuse_other_views()
+    if guard.defense.adaptive:
+        raise GuardError(
+            f"{guard.path} denoises noisy frames itself, so that denoised smoothing would be "
+            "compared with two defences at once; give --smoothing with the guard of the same "
+            "model that was exported without a denoiser"
+        )
     n = args.smoothing_n
     how = Smoothing(Path(args.smoothing), args.smoothing_sigma, n, max(1, n // 10))
     smoothing.largest_radius(how.n, how.alpha, how.sigma)
@@ -108,7 +116,7 @@ def run(
     """
     delivery = plan.degradations[0].delivery
     levels = tuple(Degradation("gaussian", level, delivery) for level in (0.0, how.sigma))
-    plan = replace(plan, degradations=levels, variants=plan.variants[:1])
+    plan = replace(plan, degradations=levels, variants=plan.variants[:1], repeats=1)
     count = args.smoothing_images if args.limit is None else min(args.limit, args.smoothing_images)
     sha256 = guard_sha256(how.denoiser)
     settings = settings_of(plan, guard, dataset) | {
@@ -143,7 +151,7 @@ def prepare(how: Smoothing, plan: Plan) -> Callable[[Sample], dict[str, Any]]:
     record = recorder(guard, plan)
     subset = None if plan.subset is None else list(plan.subset)
     mean, std = guard.defense.mean, guard.defense.std
-    only_clean = replace(guard.defense, passes=(0,), decision="majority", threshold=None)
+    only_clean = plain(guard.defense, (0,))
     builder = ViewBuilder(only_clean)
 
     def backbone(views: Image) -> Image:
@@ -169,7 +177,7 @@ def prepare(how: Smoothing, plan: Plan) -> Callable[[Sample], dict[str, Any]]:
         found = record(sample)
         if "skipped" in found:
             return found
-        pixels = sample.read()
+        pixels = frame_of(sample, plan)
         noisy = plan.degradations[1].apply(
             pixels, plan.degradations[1].generator(plan.seed, sample.index)
         )
@@ -216,8 +224,7 @@ def remaining_noise(defense: Defense, height: int, width: int) -> float:
     The root of the mean, over the view, of the summed squares of each pixel's weights. Clamping,
     which makes noise smaller near black and white, is not counted.
     """
-    clean = replace(defense, passes=(0,), decision="majority", threshold=None)
-    matrices = view_matrices(clean, height, width)
+    matrices = view_matrices(plain(defense, (0,)), height, width)
     return math.sqrt(
         (matrices.rows[0] ** 2).sum(axis=1).mean() * (matrices.cols[0] ** 2).sum(axis=1).mean()
     )

@@ -74,6 +74,12 @@ class _Session:
             torch.set_num_threads(args.threads)
         self.deployed = Deployed(args.guard, EngineSettings("cpu", threads=args.threads))
         self.labels, self.defense = self.deployed.labels, self.deployed.defense
+        if self.defense.adaptive:
+            raise GuardError(
+                f"{args.guard} has other views for noisy frames than for quiet ones, which explain "
+                "cannot draw beside each other; give it the guard of the same model that was "
+                "exported without a denoiser"
+            )
         self.target = (
             None
             if args.target is None

@@ -11,8 +11,15 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from blurvote.runtime import Defense, GuardMetadata
+from blurvote.runtime.metadata import DenoiserEntry
 
 SMALL = Defense(resize=20, crop=(16, 16))
+ADAPTIVE = Defense(
+    resize=36,
+    crop=(32, 32),
+    noisy_views=("denoised", "50%-denoised", "double-blur"),
+    noise_switch=(0.03, 0.05),
+)
 
 
 def conv_backbone(
@@ -50,12 +57,53 @@ def conv_backbone(
     )
 
 
+def stand_in_denoiser(defense: Defense) -> bytes:
+    """A 3x3 mean of the clean view, as far as the kind's strength says, less 0.3 of the level.
+
+    One convolution, which onnx2torch converts and `stand_in_views` computes once more.
+    """
+    kinds = defense.denoised_kinds
+    weights = np.zeros((len(kinds), 3, 4, 3, 3), np.float32)
+    for k, kind in enumerate(kinds):
+        for c in range(3):
+            weights[k, c, c] = kind.strength / 100 / 9
+            weights[k, c, c, 1, 1] += 1 - kind.strength / 100
+            weights[k, c, 3, 1, 1] = -0.3
+    height, width = defense.crop
+    shape = [-1, len(kinds), 3, height, width]
+    graph = helper.make_graph(
+        [
+            helper.make_node("Conv", ["noisy", "w"], ["flat"], pads=[1, 1, 1, 1]),
+            helper.make_node("Reshape", ["flat", "shape"], ["views"]),
+        ],
+        "denoiser",
+        [helper.make_tensor_value_info("noisy", TensorProto.FLOAT, ["B", 4, height, width])],
+        [helper.make_tensor_value_info("views", TensorProto.FLOAT, ["B", *shape[1:]])],
+        [
+            numpy_helper.from_array(weights.reshape(-1, 4, 3, 3), "w"),
+            numpy_helper.from_array(np.array(shape, np.int64), "shape"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model, full_check=True)
+    return bytes(model.SerializeToString())
+
+
+def stand_in_views(defense: Defense, clean: np.ndarray, level: float) -> np.ndarray:
+    """What `stand_in_denoiser` makes of a clean view `(3, h, w)`: `(K, 3, h, w)` float64."""
+    padded = np.pad(clean.astype(np.float64), [(0, 0), (1, 1), (1, 1)])
+    height, width = clean.shape[1:]
+    mean = sum(padded[:, y : y + height, x : x + width] for y in range(3) for x in range(3)) / 9
+    parts = [kind.strength / 100 for kind in defense.denoised_kinds]
+    return np.stack([part * mean + (1 - part) * clean - 0.3 * level for part in parts])
+
+
 @pytest.fixture
 def conv_guard(tmp_path: Path) -> Callable[..., Path]:
     """Writes a small `views` guard that onnx2torch converts; weights are drawn by `seed`.
 
     `make(name, defense, classes, seed, labels=None, batch="B") -> Path`; labels are `class 0`,
-    `class 1`, ... unless given.
+    `class 1`, ... unless given. An adaptive defence gets `stand_in_denoiser`.
     """
 
     def make(
@@ -72,7 +120,12 @@ def conv_guard(tmp_path: Path) -> Callable[..., Path]:
             ir_version=8,
         )
         names = tuple(f"class {n}" for n in range(classes)) if labels is None else labels
-        metadata = GuardMetadata("views", defense, names, provenance={"source": "test"})
+        denoiser = None
+        if defense.adaptive:
+            denoiser = DenoiserEntry("stand-in", "0" * 64, stand_in_denoiser(defense))
+        metadata = GuardMetadata(
+            "views", defense, names, provenance={"source": "test"}, denoiser=denoiser
+        )
         for key, value in metadata.to_map().items():
             model.metadata_props.add(key=key, value=value)
         onnx.checker.check_model(model, full_check=True)

@@ -43,10 +43,12 @@ def test_every_attack_under_every_threat_at_every_radius() -> None:
         "pgd-l2": 1 * 3,
         "until-confident": 3,
         "square": 2,
+        "force": 2,
+        "evade": 2,
     }
-    # Beside pgd-l2, the control in its norm.
+    # Beside pgd-l2, the control in its norm; beside evade, its noise without an attack.
     assert [case.epsilon for case in found if case.attack == "random-l2"] == [1.0]
-    assert len(found) == 1 + sum(count.values()) + 1
+    assert len(found) == 2 + sum(count.values()) + 1
     # What the source of sgd counts at is always counted.
     assert {case.steps for case in found if case.attack == "sgd"} == {(2, 4, 30)}
     assert {case.surrogate for case in found if case.threat == "transfer"} == {

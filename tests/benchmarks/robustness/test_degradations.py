@@ -234,6 +234,23 @@ def test_text_that_names_no_degradation(text: str, message: str) -> None:
     assert message in str(caught.value)
 
 
+def test_jpeg_by_quality_is_jpeg_by_severity_at_the_same_quality() -> None:
+    first, *_ = parse_degradations("jpeg-quality:25,90")
+    random = np.random.default_rng(0)
+    expected = Degradation("jpeg", 1).apply(scene(), random)
+    assert np.array_equal(first.apply(scene(), random), expected)
+    assert str(parse_degradations("jpeg-quality")[0]) == "jpeg-quality:90"
+    with pytest.raises(PlanError, match="expected a whole number from 1 to 100"):
+        parse_degradations("jpeg-quality:101")
+
+
+def test_what_draws_no_random_numbers_says_so() -> None:
+    """By their frames of two seeds."""
+    for one in (*ALL, Degradation("gaussian", 0), Degradation("jpeg-quality", 30)):
+        first, second = (one.apply(scene(), one.generator(seed, 0)) for seed in (0, 1))
+        assert one.random == (not np.array_equal(first, second)), one
+
+
 def test_impossible_options() -> None:
     raw: Any = "raw"
     with pytest.raises(PlanError, match="delivery is 'raw'; expected '8-bit' or 'float'"):
