@@ -16,7 +16,7 @@ from blurvote.benchmarks.latency.formatting import (
 from blurvote.benchmarks.results import Results, Row
 from blurvote.benchmarks.timing import Ratio
 
-STAGES = ("views", "copy in", "inference", "copy out", "vote", "rest")
+STAGES = ("views", "denoise", "copy in", "inference", "copy out", "vote", "rest")
 UNSTABLE = "\u2020"
 TAILS = ("p90 ms", "p95 ms", "p99 ms", "p99.9 ms")
 
@@ -85,7 +85,8 @@ def cascade(results: Results) -> Iterable[str]:
             cells.append([case, way, number(part["mean_ms"]), over, number(part.get("p99_ms"))])
         yield (
             f"{case}: the first two views agree on {facts['agreement_rate']:.1%} of "
-            f"{facts['images']} images."
+            f"{facts['images']} images"
+            + (f"; {facts['denoised_rate']:.1%} are denoised." if "denoised_rate" in facts else ".")
         )
     if cells:
         yield aligned(["images", "way", "mean ms", "mean, times undefended", "p99 ms"], cells, 2)

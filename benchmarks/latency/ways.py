@@ -41,7 +41,7 @@ class Recorded:
 
     def __init__(self, guard: Guard, frame: Pixels) -> None:
         self.guard, self.frame = guard, frame
-        self.stages: list[tuple[float, float, float, float]] = []
+        self.stages: list[tuple[float, ...]] = []
         self.ran: list[int] = []  # batch sizes of the last verdict's inferences
 
     def __call__(self) -> Verdict:
@@ -49,7 +49,8 @@ class Recorded:
         verdict = self.guard.classify(self.frame)
         wall = (time.perf_counter() - started) * 1e3
         stage = verdict.stage_ms
-        self.stages.append((stage.views, stage.inference, stage.vote, wall - stage.total))
+        parts = (stage.views, stage.denoise, stage.inference, stage.vote)
+        self.stages.append((*parts, wall - stage.total))
         ran = sum(label is not None for label in verdict.view_labels)
         first = ran if verdict.plan == "batched" else len(verdict.view_labels) // 2 + 1
         self.ran = [first] + [1] * (ran - first)
@@ -62,11 +63,13 @@ class Recorded:
             copies: batch size to milliseconds of its copies in and out, which the runtime counts
                 as inference; nothing is copied where the session reads arrays in place.
         """
-        views, inference, vote, rest = np.median(self.stages[10:] or self.stages, axis=0).tolist()
+        kept = np.median(self.stages[10:] or self.stages, axis=0).tolist()
+        views, denoise, inference, vote, rest = kept
         copied = [copies.get(count, (0.0, 0.0)) for count in self.ran]
         copy_in, copy_out = (sum(pair[k] for pair in copied) for k in (0, 1))
         return {
             "views": views,
+            "denoise": denoise,
             "copy in": copy_in,
             "inference": inference - copy_in - copy_out,
             "copy out": copy_out,

@@ -63,7 +63,7 @@ def realistic() -> Results:
             rest: dict[str, Any] = {"peer": peer} if peer else {"plan": "batched", "threads": 2}
             if not peer:
                 small = dict(
-                    zip(STAGES, (0.0066 * median, 0.11, 0, 0.01, 0.005, 0.06), strict=True)
+                    zip(STAGES, (0.0066 * median, 0, 0.11, 0, 0.01, 0.005, 0.06), strict=True)
                 )
                 rest["stage_ms"] = {**small, "inference": scale * median - sum(small.values())}
             stable = way != "auto" and "INTER_AREA" not in way

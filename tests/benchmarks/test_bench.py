@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 from blurvote.benchmarks import results as results_module
 from blurvote.benchmarks.latency import cli as bench_cli
 from blurvote.benchmarks.latency import session, tune
+from blurvote.benchmarks.latency.report_tables import STAGES
 from blurvote.benchmarks.latency.sections import (
     boxes,
     cameras,
@@ -29,6 +31,7 @@ from blurvote.benchmarks.results import Results
 from blurvote.runtime import Guard, GuardError, SourceError, cli
 from blurvote.runtime.demo import guard_path
 from blurvote.runtime.frame import check_frame
+from tests.runtime.adaptive import ADAPTIVE, write_adaptive_guard
 
 SECTIONS = set(session.SECTIONS)
 
@@ -46,6 +49,7 @@ def make_short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cameras, "CAMERAS", (1, 2))
     monkeypatch.setattr(boxes, "BOXES", 300)
     monkeypatch.setattr(cascade, "NOISE", (0.0, 1.0))
+    monkeypatch.setattr(cascade, "NOISE_DENOISED", (0.0, 0.25))
     monkeypatch.setattr(start, "VERDICTS", 2)
     monkeypatch.setattr(views, "LARGE", (384, 512))
     monkeypatch.setattr(views, "USUAL", (384, 512))
@@ -107,7 +111,8 @@ def test_the_stages_of_a_verdict_add_up_to_it(ran: Path) -> None:
     assert len(rows) >= 3
     for row in rows:
         stages = row.detail["stage_ms"]
-        assert set(stages) == {"views", "copy in", "inference", "copy out", "vote", "rest"}
+        assert set(stages) == set(STAGES)
+        assert stages["denoise"] == 0  # the guard that ships has no denoiser
         # Medians of the parts and of the whole, over all calls and the counted ones.
         assert 1 / 3 < sum(stages.values()) / row.timing.median < 3
 
@@ -302,6 +307,21 @@ def test_a_frames_guard_is_measured_as_far_as_it_goes(tmp_path: Path) -> None:
     reasons = {entry["what"]: entry["reason"] for entry in found.skipped}
     assert "no clean view that can be run alone" in reasons["undefended"]
     assert "always runs all views" in reasons["cascade"]
+
+
+@pytest.mark.parametrize("decision", ["majority", "mean"])
+def test_a_denoiser_is_paid_for_by_noisy_frames(decision: Any, tmp_path: Path) -> None:
+    fields: dict[str, Any] = (
+        {"threshold": 0.1, "noisy_threshold": 0.1} if decision == "mean" else {}
+    )
+    defense = replace(ADAPTIVE, decision=decision, **fields)
+    guard = write_adaptive_guard(tmp_path / "guard.onnx", defense)
+    assert bench(guard, "--sections", "verdict,cascade", "-o", tmp_path / "out") == 0
+    found = Results.load(tmp_path / "out").facts["cascade"]
+    assert found["clean"]["denoised_rate"] < found["noise 0.25"]["denoised_rate"] == 1
+    ways = {"undefended", "batched"} | ({"cascade"} if decision == "majority" else set())
+    assert set(found["noise 0.25"]["mean_times_undefended"]) == ways
+    assert "100.0% are denoised." in (tmp_path / "out" / "report.md").read_text()
 
 
 @pytest.mark.parametrize("harness", ["built-in", "loadgen"])

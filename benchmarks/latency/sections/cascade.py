@@ -3,6 +3,8 @@
 The cascade's cost depends on the frame: where the first two views agree the third never runs. A
 median over one frame cannot show that, so here every picture is classified once by each way, in
 turn, at its own size, after one uncounted call that plans the size.
+
+So does that of a guard with a denoiser, whatever its plan: noisy frames cost the denoiser, too.
 """
 
 from __future__ import annotations
@@ -22,20 +24,22 @@ from blurvote.runtime.undefended import Undefended
 __all__ = ["measure"]
 
 NOISE = (0.0, 0.25)
+NOISE_DENOISED = (0.0, 0.125, 0.25, 0.375)  # of guards with a denoiser
 
 
 def measure(bench: Bench) -> None:
     """Adds the rows and facts of section `cascade`."""
-    if "cascade" not in bench.plans or not bench.has_clean_view:
+    adaptive = bench.metadata.defense.adaptive
+    if not bench.has_clean_view or not (adaptive or "cascade" in bench.plans):
         bench.skip("cascade", "cascade", "this guard always runs all views in one inference")
         return
-    guards = {plan: bench.load(plan) for plan in ("cascade", "batched")}
+    guards = {plan: bench.load(plan) for plan in reversed(bench.plans)}
     undefended = Undefended(bench.guard, bench.engine)
     facts = {}
-    for sigma in NOISE:
+    for sigma in NOISE_DENOISED if adaptive else NOISE:
         case = f"noise {sigma:g}" if sigma else "clean"
-        samples: dict[str, list[float]] = {"undefended": [], "cascade": [], "batched": []}
-        agreed = []
+        samples: dict[str, list[float]] = {way: [] for way in ("undefended", *guards)}
+        agreed, denoised = [], []
         for seed, image in enumerate(bench.pictures.images):
             bench.say(f"cascade, {case}: picture {seed + 1} of {len(bench.pictures.images)}")
             frame = noisy(image, sigma, seed) if sigma else image
@@ -45,11 +49,15 @@ def measure(bench: Bench) -> None:
             }
             for way, function in ways.items():
                 samples[way].append(stopwatch(function, bench.method.pause_s))
-            agreed.append(not guards["cascade"].classify(frame).disagreement)
+            verdict = next(iter(guards.values())).classify(frame)
+            agreed.append(not verdict.disagreement)
+            denoised.append(verdict.denoised)
         timings = {way: summarise(values) for way, values in samples.items()}
         measured = Measured(timings, samples, samples)
         bench.results.rows += rows_of("cascade", case, measured, "undefended")
         facts[case] = _split(samples, np.array(agreed))
+        if adaptive:
+            facts[case]["denoised_rate"] = float(np.mean(denoised))
     bench.results.facts["cascade"] = facts
     for guard in guards.values():
         guard.close()
@@ -57,18 +65,20 @@ def measure(bench: Bench) -> None:
 
 def _split(samples: dict[str, list[float]], agreed: Any) -> dict[str, Any]:
     """Means and p99 over all pictures, and of the cascade over those that agree and the rest."""
-    cascade = np.array(samples["cascade"])
     undefended = np.array(samples["undefended"])
     mean = {way: float(np.mean(values)) for way, values in samples.items()}
-    return {
+    found: dict[str, Any] = {
         "images": len(agreed),
         "agreement_rate": float(agreed.mean()),
         "mean_ms": mean,
         "p99_ms": {way: summarise(values).p99 for way, values in samples.items()},
         "mean_times_undefended": {way: value / mean["undefended"] for way, value in mean.items()},
-        "agree": _part(cascade[agreed], undefended[agreed]),
-        "differ": _part(cascade[~agreed], undefended[~agreed]),
     }
+    if "cascade" in samples:
+        cascade = np.array(samples["cascade"])
+        found["agree"] = _part(cascade[agreed], undefended[agreed])
+        found["differ"] = _part(cascade[~agreed], undefended[~agreed])
+    return found
 
 
 def _part(cascade: Any, undefended: Any) -> dict[str, float | None] | None:
