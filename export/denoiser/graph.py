@@ -82,6 +82,13 @@ def denoiser_model(weights: Weights) -> onnx.ModelProto:
     unshuffled = graph.op("SpaceToDepth", ["images"], "unshuffle", blocksize=2)
     half = graph.constant("mid_grey", np.array(0.5, np.float32))
     pixels = graph.op("Sub", [unshuffled, half], "centred")
+    # As in network: the noise enters with about the same deviation whatever its level.
+    softening = graph.constant("softening", np.array(0.02, np.float32))
+    entry = graph.constant("noise_at_entry", np.array(0.25, np.float32))
+    softened = graph.op("Add", ["noise", softening], "softened_noise")
+    scale = graph.op("Div", [entry, softened], "entry_scale_per_image")
+    scale = graph.op("Unsqueeze", [scale, graph.constant("pixel_axes", [2, 3])], "entry_scale")
+    pixels = graph.op("Mul", [scale, pixels], "scaled")
     fine = graph.op("Add", [convolve("head", pixels), level_bias("head_level")], "head_levelled")
     fine = residual("enter", fine)
     coarse = block("before", entered("down", "down_level", fine))

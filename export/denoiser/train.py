@@ -95,7 +95,7 @@ def main() -> None:
         epilog="example: python -m blurvote.export.denoiser.train --out denoiser.pt --threads 2",
     )
     parser.add_argument("--out", type=Path, required=True, help="where the state_dict goes")
-    parser.add_argument("--steps", type=int, default=20000)
+    parser.add_argument("--steps", type=int, default=12000)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--images", type=int, default=300, help="dead-leaves images to draw")
     parser.add_argument("--rate", type=float, default=2e-3, help="highest learning rate")
