@@ -21,17 +21,6 @@ namespace {
 
 constexpr int kSide = 32, kFloats = 3 * kSide * kSide;
 
-std::string refusal(const std::function<void()>& act) {
-    try {
-        act();
-    } catch (const std::invalid_argument& error) {
-        return error.what();
-    }
-    return "";
-}
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-
 Defense adaptive() {
     Defense defense;
     defense.spec.geometry.resize = defense.spec.geometry.crop_h = defense.spec.geometry.crop_w = kSide;

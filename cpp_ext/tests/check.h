@@ -1,8 +1,11 @@
-// The one assertion of the C++ tests: it also holds in a release build.
+// The one assertion of the C++ tests, which also holds in a release build, and what refusals say.
 #pragma once
 
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
+#include <stdexcept>
+#include <string>
 
 #define CHECK(condition)                                                            \
     do {                                                                            \
@@ -11,3 +14,15 @@
             std::exit(1);                                                           \
         }                                                                           \
     } while (0)
+
+// What std::invalid_argument says that `act` throws; nothing where it throws none.
+inline std::string refusal(const std::function<void()>& act) {
+    try {
+        act();
+    } catch (const std::invalid_argument& error) {
+        return error.what();
+    }
+    return "";
+}
+
+inline bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }

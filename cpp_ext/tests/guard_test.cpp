@@ -24,17 +24,6 @@ namespace {
 const float kNan = std::numeric_limits<float>::quiet_NaN();
 const float kInf = std::numeric_limits<float>::infinity();
 
-std::string refusal(const std::function<void()>& act) {
-    try {
-        act();
-    } catch (const std::invalid_argument& error) {
-        return error.what();
-    }
-    return "";
-}
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-
 const std::string kJson =
     R"({"schema_version": 1, "kernel_size": 7, "sigma": 1.5, "passes": [0, 1, 3], "blur_at": "model",)"
     R"( "border": "reflect", "antialias": false, "interpolation": "bicubic", "fit": "crop", "resize": 20,)"

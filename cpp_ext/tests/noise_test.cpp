@@ -12,19 +12,10 @@
 #include <vector>
 
 #include "blurvote/views.h"
+#include "allocations.h"
 #include "check.h"
 
 using namespace blurvote;
-
-static std::atomic<long> g_allocations{0};
-
-void* operator new(std::size_t bytes) {
-    ++g_allocations;
-    if (void* memory = std::malloc(bytes)) return memory;
-    throw std::bad_alloc();
-}
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
 namespace {
 
