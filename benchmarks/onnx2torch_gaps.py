@@ -1,4 +1,4 @@
-"""What onnx2torch 1.5 lacks of the ONNX that torch's exporter writes today."""
+"""What onnx2torch 1.5 lacks: of the ONNX that torch's exporter writes today, and of denoisers'."""
 
 from __future__ import annotations
 
@@ -12,13 +12,19 @@ __all__ = ["register", "without_allowzero"]
 def register() -> None:
     """Teaches onnx2torch `ReduceMean` and `Pad` of opset 18, whose axes became an input.
 
-    The exporter writes the first for every mean, global average pooling included.
+    The exporter writes the first for every mean, global average pooling included. And
+    `SpaceToDepth`, by which denoisers shrink their images.
     """
     import torch
     from onnx2torch.node_converters.registry import add_converter, get_converter
     from onnx2torch.onnx_graph import OnnxGraph
     from onnx2torch.onnx_node import OnnxNode
-    from onnx2torch.utils.common import OnnxMapping, OperationConverterResult, get_const_value
+    from onnx2torch.utils.common import (
+        OnnxMapping,
+        OperationConverterResult,
+        get_const_value,
+        onnx_mapping_from_node,
+    )
 
     class Mean(torch.nn.Module):
         """The mean over fixed axes."""
@@ -40,6 +46,25 @@ def register() -> None:
             onnx_mapping=OnnxMapping((inputs[0],), node.output_values),
         )
 
+    class Shrunk(torch.nn.Module):
+        """Blocks of pixels as channels, the place in the block first: unlike pixel_unshuffle."""
+
+        def __init__(self, side: int) -> None:
+            super().__init__()
+            self.side = side
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            count, channels = images.shape[:2]
+            blocks = torch.nn.functional.pixel_unshuffle(images, self.side)
+            blocks = blocks.reshape(count, channels, self.side**2, *blocks.shape[2:])
+            return blocks.transpose(1, 2).flatten(1, 2)
+
+    def shrunk(node: OnnxNode, graph: OnnxGraph) -> Any:
+        return OperationConverterResult(
+            torch_module=Shrunk(int(node.attributes["blocksize"])),
+            onnx_mapping=onnx_mapping_from_node(node),
+        )
+
     older = get_converter("Pad", 13)
 
     def pad(node: OnnxNode, graph: OnnxGraph) -> Any:
@@ -48,6 +73,8 @@ def register() -> None:
         return older(node, graph)
 
     add_converter(operation_type="ReduceMean", version=18)(mean)
+    for version in (1, 13):
+        add_converter(operation_type="SpaceToDepth", version=version)(shrunk)
     for version in (18, 19, 21):
         add_converter(operation_type="Pad", version=version)(pad)
 

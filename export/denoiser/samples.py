@@ -17,7 +17,7 @@ from blurvote.runtime.noise import GAUSSIAN_PER_RESPONSE, laplacian_difference
 
 __all__ = ["PATCH", "Batch", "draw_batch"]
 
-PATCH = 64  # side of a training patch on the grid, in pixels
+PATCH = 96  # side of a training patch on the grid, in pixels
 _MARGIN = 2  # grid pixels left out at each end, where the resize is cut at the border
 _LARGEST_SIGMA = 0.5
 _SHOT, _IMPULSE = 0.1, 0.05  # shares of batches with noise other than Gaussian

@@ -104,8 +104,8 @@ def test_an_interrupted_run_goes_on(
     training(whole, 4)
     drawn = train.batches
 
-    def stopped(frames: Any, seed: int, steps: range, count: int) -> Iterator[Any]:
-        for step, batch in zip(steps, drawn(frames, seed, steps, count), strict=True):
+    def stopped(frames: Any, seed: int, steps: range, *others: Any) -> Iterator[Any]:
+        for step, batch in zip(steps, drawn(frames, seed, steps, *others), strict=True):
             if step == 2:
                 raise KeyboardInterrupt
             yield batch
