@@ -9,34 +9,23 @@ pictures that chose it would flatter it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
-from numpy.typing import NDArray
 
-from blurvote.export.backbone import LOGITS
-from blurvote.export.calibration_images import Picture, list_pictures, read_picture
-from blurvote.export.guard_graph import backbone_of, finish, replace_vote
-from blurvote.export.noise_calibration import NoiseReport, Shown, ask, fit_noise
+from blurvote.export.calibration_fit import Judged, Plan
+from blurvote.export.calibration_images import list_pictures, write_list
+from blurvote.export.guard_graph import finish, replace_vote
+from blurvote.export.noise_calibration import NoiseReport
 from blurvote.export.onnx_models import load_proto
-from blurvote.export.ort_session import Session
 from blurvote.export.writer import check_target, write_guard
-from blurvote.runtime.decision import softmax
-from blurvote.runtime.defense import Defense
-from blurvote.runtime.errors import DefenseError, ExportError, GuardError
+from blurvote.runtime.errors import ExportError, GuardError
 from blurvote.runtime.metadata import GuardMetadata
-from blurvote.runtime.views import ViewBuilder
-from blurvote.runtime.vote import REJECTED, majority_vote
 
-__all__ = ["CalibrationReport", "calibrate", "fit_threshold"]
-
-FEWEST = 10  # pictures, below which neither half says anything
+__all__ = ["CalibrationReport", "calibrate"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +38,7 @@ class CalibrationReport:
         target_coverage: part of the pictures that was to be accepted; None without a threshold.
         seed: of the split.
         fitted_on, reported_on: numbers of pictures.
-        fitted_coverage, coverage: part accepted among the first and among the second.
+        fitted_coverage, coverage: part accepted among the first and among the second, as they are.
         accuracy_accepted, accuracy_all: on the second, of accepted and of all; None without labels.
         skipped: pictures that could not be read or served, with the reason.
         noise: the switch to the views of noisy frames; None for a guard that has none.
@@ -76,15 +65,6 @@ class CalibrationReport:
         return values
 
 
-@dataclass(frozen=True)
-class _Answer:
-    """Confidence (-1 where no view votes) and label of one picture, and its true index if known."""
-
-    confidence: float
-    label: int
-    truth: int | None
-
-
 def calibrate(
     guard: str | Path,
     images: str | Path,
@@ -92,6 +72,7 @@ def calibrate(
     *,
     noisy_coverage: float | None = None,
     labels: str | Path | None = None,
+    held_out: str | Path | None = None,
     output: str | Path | None = None,
     seed: int = 0,
     overwrite: bool = False,
@@ -109,6 +90,8 @@ def calibrate(
             the noise switch alone.
         noisy_coverage: part to accept of noisy frames; None takes `coverage`.
         labels: TSV of file and class index (more columns are ignored), for accuracies.
+        held_out: where to list the pictures that had no part in the fit, as a TSV that `blurvote
+            evaluate` reads; needs `labels`.
         output: where to write; None replaces the guard.
         seed: of the split into halves.
         overwrite: replace a file at `output` that is not a guard.
@@ -125,60 +108,36 @@ def calibrate(
             raise ExportError(f"{name} is {part!r}; expected a number above 0 and at most 1")
     if seed < 0:
         raise ExportError(f"seed is {seed!r}; expected an integer of at least 0")
+    if held_out and not labels:
+        raise ExportError("a list of held-out pictures needs their labels; give --labels, too")
     source, target = Path(guard), Path(output or guard)
     proto, metadata = _open(source)
     _check_views(source, metadata)
     _check_parts(source, metadata, coverage, noisy_coverage)
     check_target(target, overwrite)
     pictures = list_pictures(Path(images), Path(labels) if labels else None)
-    asked: list[list[Shown]] = []
-    if metadata.defense.adaptive:
-        asked, skipped = ask(proto, metadata, pictures, seed, say)
-        answers = [_quiet(shown[0], labels is not None) for shown in asked]
-    else:
-        answers, skipped = _classify(proto, metadata.defense, pictures, say)
-    if len(answers) < FEWEST:
-        raise ExportError(
-            f"only {len(answers)} pictures of {images} can be used; at least {FEWEST} are needed"
-        )
-    order = np.random.default_rng(seed).permutation(len(answers))
-    half = len(answers) // 2
-    fitting = [answers[index] for index in order[:half]]
-    reporting = [answers[index] for index in order[half:]]
-    threshold = None
-    if coverage is not None:
-        threshold = fit_threshold([answer.confidence for answer in fitting], coverage)
-    accuracy_accepted, accuracy_all = _accuracies(reporting, threshold or 0.0)
+    plan = Plan(proto, metadata, pictures, coverage, noisy_coverage, seed, say)
+    fit = plan.adaptive(labels is not None) if metadata.defense.adaptive else plan.plain()
+    accuracy_accepted, accuracy_all = _accuracies(fit.reporting)
     report = CalibrationReport(
         path=target,
-        threshold=threshold,
+        threshold=fit.threshold,
         target_coverage=coverage,
         seed=seed,
-        fitted_on=len(fitting),
-        reported_on=len(reporting),
-        fitted_coverage=_coverage(fitting, threshold or 0.0),
-        coverage=_coverage(reporting, threshold or 0.0),
+        fitted_on=len(fit.fitting),
+        reported_on=len(fit.reporting),
+        fitted_coverage=_coverage(fit.fitting),
+        coverage=_coverage(fit.reporting),
         accuracy_accepted=accuracy_accepted,
         accuracy_all=accuracy_all,
-        skipped=skipped,
+        skipped=fit.skipped,
+        noise=fit.noise,
     )
-    if metadata.defense.adaptive:
-        noise = fit_noise(
-            [asked[index] for index in order[:half]],
-            [asked[index] for index in order[half:]],
-            metadata.defense.decision if coverage is None else "mean",
-            threshold,
-            None if coverage is None else partial(_fitted, coverage=noisy_coverage or coverage),
-            "labels" if labels else "quiet verdicts",
-        )
-        report = replace(report, noise=noise)
+    if held_out:
+        write_list(fit.held_out, Path(held_out))
     say(f"writing {target}")
     write_guard(_with_threshold(proto, metadata, report), target)
     return report
-
-
-def _fitted(confidences: list[float], coverage: float) -> float:
-    return fit_threshold(confidences, coverage)
 
 
 def _check_parts(
@@ -195,25 +154,6 @@ def _check_parts(
             "a noisy coverage was given, but no frame is noisy without a denoiser, and without a "
             "coverage nothing is rejected by confidence"
         )
-
-
-def _quiet(shown: Shown, known: bool) -> _Answer:
-    """What the quiet views say of a picture as it is."""
-    return _Answer(shown.quiet.confidence, shown.quiet.mean, shown.truth if known else None)
-
-
-def fit_threshold(confidences: list[float], coverage: float) -> float:
-    """The threshold that accepts `coverage` of these confidences, rounded up to whole pictures.
-
-    It lies midway between the last that is accepted and the first that is not, and is 0 where all
-    are to be accepted.
-    """
-    ordered = sorted(confidences, reverse=True)
-    accepted = math.ceil(coverage * len(ordered))
-    if accepted == len(ordered):
-        return 0.0
-    middle = (ordered[accepted - 1] + ordered[accepted]) / 2
-    return float(np.float32(min(max(middle, 0.0), 1.0)))  # the graph compares in float32
 
 
 def _open(path: Path) -> tuple[onnx.ModelProto, GuardMetadata]:
@@ -235,43 +175,15 @@ def _check_views(path: Path, metadata: GuardMetadata) -> None:
         )
 
 
-def _classify(
-    proto: onnx.ModelProto, defense: Defense, pictures: list[Picture], say: Callable[[str], None]
-) -> tuple[list[_Answer], dict[str, str]]:
-    session = Session(backbone_of(proto), "the guard's backbone")
-    builder = ViewBuilder(defense)
-    answers, skipped = [], {}
-    for number, picture in enumerate(pictures, start=1):
-        try:
-            views = builder.build(read_picture(picture.path), colour="bgr")
-        except (DefenseError, ExportError) as error:
-            skipped[str(picture.path)] = str(error)
-            continue
-        (logits,) = session.run(views, LOGITS)
-        answers.append(_answer(logits, picture.truth))
-        if number % 50 == 0 or number == len(pictures):
-            say(f"{number} of {len(pictures)} pictures")
-    return answers, skipped
+def _coverage(judged: list[Judged]) -> float:
+    return sum(one.accepted for one in judged) / len(judged)
 
 
-def _answer(logits: NDArray[np.float32], truth: int | None) -> _Answer:
-    (votes,) = majority_vote(logits[None]).view_labels
-    voting = votes != REJECTED
-    if not voting.any():
-        return _Answer(-1.0, REJECTED, truth)
-    mean = softmax(logits[voting]).mean(axis=0)
-    return _Answer(float(mean.max()), int(mean.argmax()), truth)
-
-
-def _coverage(answers: list[_Answer], threshold: float) -> float:
-    return sum(answer.confidence >= threshold for answer in answers) / len(answers)
-
-
-def _accuracies(answers: list[_Answer], threshold: float) -> tuple[float | None, float | None]:
+def _accuracies(judged: list[Judged]) -> tuple[float | None, float | None]:
     """Accuracy on accepted pictures and on all (a rejected one counts as wrong), where known."""
-    known = [answer for answer in answers if answer.truth is not None]
-    accepted = [answer for answer in known if answer.confidence >= threshold]
-    right = sum(answer.label == answer.truth for answer in accepted)
+    known = [one for one in judged if one.right is not None]
+    accepted = [one for one in known if one.accepted]
+    right = sum(bool(one.right) for one in known)
     return (right / len(accepted) if accepted else None, right / len(known) if known else None)
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from blurvote.runtime.errors import ExportError
 
-__all__ = ["Picture", "list_pictures", "read_picture"]
+__all__ = ["Picture", "list_pictures", "read_picture", "write_list"]
 
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"}
 
@@ -67,6 +67,19 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
     if pixels is None:
         raise ExportError("cannot be decoded as a picture")
     return np.asarray(pixels, np.uint8)
+
+
+def write_list(pictures: list[Picture], path: Path) -> None:
+    """Those whose class is known as lines of file and class index, for `blurvote evaluate`.
+
+    Raises:
+        ExportError: the file cannot be written.
+    """
+    lines = [f"{p.path.resolve()}\t{p.truth}\n" for p in pictures if p.truth is not None]
+    try:
+        path.write_text("".join(["file\tclass_index\n", *lines]), encoding="utf-8")
+    except OSError as error:
+        raise ExportError(f"cannot write the list of held-out pictures {path}: {error}") from error
 
 
 def _read_truths(path: Path) -> dict[str, int]:

@@ -185,6 +185,12 @@ def _configure_calibrate(parser: argparse.ArgumentParser) -> None:
         metavar="TSV",
         help="lines of file, tab, class index: report accuracies too",
     )
+    parser.add_argument(
+        "--held-out",
+        type=Path,
+        metavar="TSV",
+        help="list the labelled pictures that had no part in the fit here, for blurvote evaluate",
+    )
     parser.add_argument("-o", "--out", metavar="FILE", help="default: replaces GUARD")
     parser.add_argument("--seed", type=int, default=0, help="of the split (default: 0)")
     parser.add_argument(
@@ -202,6 +208,7 @@ def _run_calibrate(args: argparse.Namespace) -> int:
         args.coverage,
         noisy_coverage=args.noisy_coverage,
         labels=args.labels,
+        held_out=args.held_out,
         output=args.out,
         seed=args.seed,
         overwrite=args.force,

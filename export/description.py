@@ -15,6 +15,7 @@ from blurvote.runtime.errors import ExportError
 
 __all__ = [
     "adaptive",
+    "check_thresholds",
     "defense_of",
     "frame_size_of",
     "labels_of",
@@ -109,6 +110,23 @@ def adaptive(defense: Defense, denoised: bool) -> Defense:
             f"--noisy-views (the usual three are {', '.join(DEFAULT_NOISY_VIEWS)})"
         )
     return replace(defense, noisy_views=DEFAULT_NOISY_VIEWS)
+
+
+def check_thresholds(kind: str, defense: Defense) -> None:
+    """Raises for what could never be calibrated.
+
+    Raises:
+        ExportError: a frames guard with a denoiser is to decide by `mean` without a threshold.
+    """
+    if kind != "frames" or not defense.adaptive or defense.decision != "mean":
+        return
+    fields = {"--threshold": defense.threshold, "--noisy-threshold": defense.noisy_threshold}
+    missing = [option for option, value in fields.items() if value is None]
+    if missing:
+        raise ExportError(
+            f"a frames guard with a denoiser that decides by mean needs {' and '.join(missing)}: "
+            "blurvote calibrate fits them for a views guard of the same model"
+        )
 
 
 def labels_of(classifier: Classifier, options: ModelOptions, classes: int) -> tuple[str, ...]:

@@ -56,7 +56,10 @@ def export_text(report: ExportReport) -> str:
             "",
         ]
     if report.cost:
-        lines += [cost_text(metadata.precision, metadata.precision_report), ""]
+        lines += [cost_text(metadata.precision, metadata.precision_report)]
+        if defense.adaptive:
+            lines.append("  all of this         of the quiet views; the denoiser stays in fp32")
+        lines.append("")
     lines += [
         f"wrote {report.path}: {report.size_bytes / 1e6:.2f} MB, opset {report.opset}, "
         f"{report.seconds:.1f} s",
@@ -70,7 +73,8 @@ def export_text(report: ExportReport) -> str:
         f"  classes  {report.classes}" + ("" if metadata.labels else ", without names"),
     ]
     lines += [f"  adapted  {step}" for step in report.adaptations]
-    if defense.decision == "mean" and defense.threshold is None:
+    limits = [defense.threshold, defense.noisy_threshold if defense.adaptive else 1.0]
+    if defense.decision == "mean" and None in limits:
         lines.append(
             f"next: blurvote calibrate {report.path} IMAGES --coverage 0.9 fits its threshold"
         )

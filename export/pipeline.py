@@ -16,6 +16,7 @@ from blurvote.export.denoiser.loading import DenoiserModel, load_denoiser
 from blurvote.export.denoiser.views_graph import denoised_views_model
 from blurvote.export.description import (
     adaptive,
+    check_thresholds,
     defense_of,
     frame_size_of,
     labels_of,
@@ -191,6 +192,7 @@ def _assembled(
         frame_size=size,
         provenance=provenance_of(classifier, backbone),
     )
+    check_thresholds(metadata.kind, metadata.defense)
     loaded = _load(denoiser, metadata.defense, say)
     metadata = replace(metadata, denoiser=_entry(loaded, metadata))
     say("assembling the guard")
@@ -224,6 +226,7 @@ def _with_denoiser(
     """The same guard with a denoiser, compared with itself; its own comparison is kept."""
     guard, metadata = made.guard, made.metadata
     defense = adaptive(replace(metadata.defense, **fields), denoised=True)
+    check_thresholds(metadata.kind, defense)
     proto = backbone_of(guard)
     session = Session(proto, "the guard's backbone")
     backbone = Backbone(

@@ -116,6 +116,7 @@ def test_a_frames_guards_switch_and_thresholds_can_be_replaced(
 ) -> None:
     target = tmp_path / "guard.onnx"
     fields = {"decision": "mean", "noisy_views": NAMES, "noise_switch": (0.03, 0.04)}
+    fields |= {"threshold": 0.2, "noisy_threshold": 0.3}
     export_guard(save_model(), target, defense=fields, denoiser=save_denoiser(), **FIXED)
     metadata = metadata_of(target)
     defense = replace(
@@ -277,6 +278,11 @@ def test_what_is_refused(
     )
     assert refusal(DefenseError, denoiser=denoiser, defense={"passes": (1, 2, 3)}).startswith(
         "Defense.passes is (1, 2, 3); expected 0 as the first of them"
+    )
+    mean = {"decision": "mean", "threshold": 0.5}
+    assert refusal(denoiser=denoiser, defense=mean, **FIXED) == (
+        "a frames guard with a denoiser that decides by mean needs --noisy-threshold: blurvote "
+        "calibrate fits them for a views guard of the same model"
     )
     assert "there is no denoiser at" in refusal(denoiser=tmp_path / "none.onnx")
     export_guard(path, tmp_path / "guard.onnx")

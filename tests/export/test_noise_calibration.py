@@ -11,17 +11,11 @@ import numpy as np
 import pytest
 
 from blurvote.export import calibrate
-from blurvote.export.noise_calibration import (
-    MARGIN,
-    SIGMAS,
-    SetAnswer,
-    Shown,
-    fit_noise,
-    fit_switch,
-)
+from blurvote.export.noise_answers import SIGMAS, SetAnswer, Shown
+from blurvote.export.noise_calibration import MARGIN, fit_noise, fit_switch
 from blurvote.runtime import ExportError, Guard
 from blurvote.runtime.cli import main
-from tests.runtime.adaptive import ADAPTIVE, grainy, write_adaptive_guard
+from tests.runtime.adaptive import ADAPTIVE, denoiser_model, grainy, write_adaptive_guard
 
 RIGHT, WRONG = SetAnswer(1, 1, 0.9), SetAnswer(2, 2, 0.4)
 
@@ -57,7 +51,8 @@ def test_the_report_is_of_the_other_half() -> None:
         [shown(0.0, RIGHT, RIGHT, 0.0), *(shown(0.06, WRONG, RIGHT, sigma) for sigma in SIGMAS)],
         [shown(0.0, RIGHT, RIGHT, 0.0), *(shown(0.01, WRONG, RIGHT, sigma) for sigma in SIGMAS)],
     ]
-    report = fit_noise(fitting, reporting, "majority", None, None, "labels")
+    threshold, report = fit_noise(fitting, reporting, "majority", None, "labels")
+    assert threshold is None
     assert report.noise_switch == pytest.approx((MARGIN * 0.025, 0.025))
     assert report.noisy_threshold is None
     rows = {row["sigma"]: row for row in report.rows}
@@ -65,6 +60,21 @@ def test_the_report_is_of_the_other_half() -> None:
     assert rows[0.125]["noisy"] == 0.5
     assert (rows[0.125]["quiet_views"], rows[0.125]["noisy_views"]) == (0.0, 1.0)
     assert rows[0.125]["accuracy_all"] == 0.5
+
+
+def test_each_set_has_the_threshold_of_its_own_frames() -> None:
+    """Quiet: of the pictures as they are that stay quiet. Noisy: of whatever is taken for it."""
+    sure, unsure = SetAnswer(1, 1, 0.9), SetAnswer(1, 1, 0.5)
+    fitting = [
+        [shown(0.0, sure, WRONG, 0.0), shown(0.05, WRONG, SetAnswer(1, 1, 0.8), 0.125)],
+        [shown(0.0, unsure, WRONG, 0.0), shown(0.06, WRONG, SetAnswer(1, 1, 0.2), 0.125)],
+    ]
+    threshold, report = fit_noise(fitting, fitting, "mean", (0.5, 1.0), "labels")
+    assert threshold == pytest.approx(0.7)
+    assert report.noisy_threshold == 0.0
+    rows = {row["sigma"]: row for row in report.rows}
+    assert (rows[0.0]["rejected"], rows[0.0]["accuracy_accepted"]) == (0.5, 1.0)
+    assert rows[0.125]["rejected"] == 0.0
 
 
 @pytest.fixture
@@ -100,12 +110,76 @@ def test_both_thresholds_of_mean(tmp_path: Path, pictures: Path) -> None:
         assert loaded.defense.noisy_threshold == report.noise.noisy_threshold is not None
 
 
+def colours(folder: Path, names: list[str]) -> Path:
+    """Their true classes, but for the first, which is called the next one's."""
+    path = folder.parent / "truth.tsv"
+    truth = {name: int(name[:2]) % 3 for name in names}
+    truth[names[0]] = (truth[names[0]] + 1) % 3
+    path.write_text("".join(f"{name}\t{label}\n" for name, label in truth.items()))
+    return path
+
+
+def test_only_pictures_with_a_label_count(tmp_path: Path, pictures: Path) -> None:
+    names = [f"{k:02}.png" for k in range(11)]  # of twelve
+    labels, listed = colours(pictures, names), tmp_path / "held-out.tsv"
+    guard = write_adaptive_guard(tmp_path / "guard.onnx")
+    report = calibrate(guard, pictures, labels=labels, held_out=listed)
+    assert list(report.skipped.values()) == ["has no label"]
+    assert (report.fitted_on, report.reported_on) == (5, 6)
+    heading, *lines = listed.read_text().splitlines()
+    assert heading == "file\tclass_index"
+    found = {Path(line.split("\t")[0]).name for line in lines}
+    assert len(found) == 6
+    # Every picture is plain but the wrongly labelled one.
+    wrong = int(names[0] in found)
+    assert report.accuracy_all == pytest.approx(1 - wrong / 6)
+    assert report.noise is not None
+    assert report.noise.rows[0]["accuracy_all"] == pytest.approx(1 - wrong / 6)
+
+
+def test_without_labels_the_decision_s_own_verdict_is_the_truth(
+    tmp_path: Path, pictures: Path
+) -> None:
+    """And accuracies against it are not called accuracies of the guard."""
+    guard = write_adaptive_guard(tmp_path / "guard.onnx")
+    report = calibrate(guard, pictures, 1.0)
+    assert report.accuracy_all is None
+    assert report.noise is not None
+    assert report.noise.rows[0]["quiet_views"] == 1.0
+
+
+def test_single_is_judged_by_its_one_view(tmp_path: Path, pictures: Path) -> None:
+    """The other noisy views turn the class; the second one, which decides, does not."""
+    defense = replace(
+        ADAPTIVE, decision="single", noisy_views=("denoised", "single-blur", "double-blur")
+    )
+    guard = write_adaptive_guard(tmp_path / "guard.onnx", defense)
+    report = calibrate(guard, pictures)
+    assert report.noise is not None
+    assert [row["noisy_views"] for row in report.noise.rows[:3]] == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("denoiser", "message"),
+    [
+        (b"junk", "the guard's denoiser cannot be read"),
+        (denoiser_model(1, *ADAPTIVE.crop), r"makes views of shape \(1, 1, 3, .*expected \(1, 2"),
+    ],
+)
+def test_broken_denoisers(tmp_path: Path, pictures: Path, denoiser: bytes, message: str) -> None:
+    guard = write_adaptive_guard(tmp_path / "guard.onnx", denoiser=denoiser)
+    with pytest.raises(ExportError, match=message):
+        calibrate(guard, pictures)
+
+
 def test_bad_requests(tmp_path: Path, pictures: Path) -> None:
     adaptive = write_adaptive_guard(tmp_path / "guard.onnx")
     with pytest.raises(ExportError, match=r"noisy_coverage is 2; expected a number above 0"):
         calibrate(adaptive, pictures, 0.9, noisy_coverage=2)
     with pytest.raises(ExportError, match="a noisy coverage was given"):
         calibrate(adaptive, pictures, noisy_coverage=0.5)
+    with pytest.raises(ExportError, match="held-out pictures needs their labels"):
+        calibrate(adaptive, pictures, held_out=tmp_path / "held-out.tsv")
 
 
 def test_a_coverage_is_needed_without_a_denoiser(
