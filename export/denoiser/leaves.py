@@ -40,7 +40,7 @@ def dead_leaves(seed: int, number: int, side: int = 512) -> Image:
     focus = float(rng.choice([0.0, 0.5, 0.8, 1.5], p=[0.5, 0.25, 0.2, 0.05]))
     if focus:
         cv2.GaussianBlur(canvas, (0, 0), focus, canvas)
-    canvas += _shading(rng, side, 15)[:, :, None]
+    canvas += (_shading(rng, side, 15) + rng.gamma(1.0, 2.5) * texture(rng, side))[:, :, None]
     pixels = np.clip(np.rint(canvas), 0, 255).astype(np.uint8)
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
@@ -59,7 +59,7 @@ def _layer(rng: np.random.Generator, side: int, cover: float) -> tuple[Canvas, C
     radii = _power_law(rng, smallest, largest, count)
     centres = rng.uniform(-0.1 * side, 1.1 * side, (count, 2))
     colours = palette[rng.integers(len(palette), size=count)]
-    colours = colours + rng.normal(0, rng.uniform(2, 25), (count, 1)) + rng.normal(0, 6, (count, 3))
+    colours = colours + rng.normal(0, rng.uniform(2, 20), (count, 1)) + rng.normal(0, 3, (count, 3))
     # Photographs have smooth parts: what has seen none leaves noise in skies.
     materials = rng.integers(1, _MATERIALS, size=count) * (rng.random(count) < rng.uniform(0.2, 1))
     straight = rng.uniform(0, 0.8)  # share of polygons
@@ -69,9 +69,9 @@ def _layer(rng: np.random.Generator, side: int, cover: float) -> tuple[Canvas, C
         cv2.fillPoly(material, [outline], int(kind), cv2.LINE_8, shift=4)
         cv2.fillPoly(mask, [outline], 1.0, cv2.LINE_AA, shift=4)
     for kind in range(_MATERIALS):
-        light = _shading(rng, side, 30)
+        light = _shading(rng, side, 40)
         if kind:  # 0 stays smooth
-            light += rng.lognormal(np.log(13.0), 0.8) * texture(rng, side)
+            light += rng.lognormal(np.log(18.0), 0.8) * texture(rng, side)
         tint = 1 + rng.normal(0, 0.15, 3)
         canvas += (light * (material == kind))[:, :, None] * tint.astype(np.float32)
     if rng.random() < 0.5:
@@ -80,13 +80,12 @@ def _layer(rng: np.random.Generator, side: int, cover: float) -> tuple[Canvas, C
 
 
 def _palette(rng: np.random.Generator) -> NDArray[np.float64]:
-    """`(K, 3)`: colours of one image, mostly muted, of all lightnesses."""
+    """`(K, 3)`: colours of one image: its own lightness and tint, mostly muted."""
     count = int(rng.integers(3, 12))
-    lightness = 255 * rng.beta(1.1, 1.3, (count, 1))
-    hue = rng.normal(0, 1, (count, 3))
+    lightness = rng.uniform(40, 215) + rng.normal(0, rng.uniform(20, 80), (count, 1))
+    hue = 0.7 * rng.normal(0, 1, 3) + rng.normal(0, 1, (count, 3))
     hue -= hue.mean(axis=1, keepdims=True)
-    tint = rng.normal(0, 12, (1, 3))
-    return np.asarray(lightness + tint + hue * rng.gamma(1.2, 14.0, (count, 1)))
+    return np.asarray(lightness + rng.normal(0, 8, (1, 3)) + hue * rng.gamma(0.9, 12.0, (count, 1)))
 
 
 def _power_law(
