@@ -12,7 +12,6 @@ from blurvote.runtime.batch_buffer import BatchBuffer
 from blurvote.runtime.defense import Defense
 from blurvote.runtime.engines import registry
 from blurvote.runtime.engines.model_bytes import ModelBytes
-from blurvote.runtime.engines.profiles import PROFILE_OPTIONS
 from blurvote.runtime.engines.protocol import Engine, EngineSettings, Provider
 from blurvote.runtime.errors import GuardError
 from blurvote.runtime.metadata import GuardMetadata
@@ -20,14 +19,14 @@ from blurvote.runtime.metadata import GuardMetadata
 __all__ = ["Denoiser", "open_denoiser_engine"]
 
 _INPUT, _OUTPUT = "noisy", "views"
-# Of the guard's own graph: the denoiser has an input of another shape, and lies in the guard.
-_OF_THE_GUARD = (*PROFILE_OPTIONS, "ep_context")
 
 
 def open_denoiser_engine(
     path: str | Path, metadata: GuardMetadata, settings: EngineSettings, provider: Provider
 ) -> Engine | None:
     """The engine of the denoiser in a guard's metadata, set up as the guard's own is.
+
+    It has run once: what it makes is known to fit, and no frame pays for its warm-up.
 
     Args:
         path: the guard.
@@ -40,7 +39,8 @@ def open_denoiser_engine(
         None for a guard that denoises nothing, or within its own graph.
 
     Raises:
-        GuardError: the guard has views to denoise but no denoiser, or a broken one.
+        GuardError: the guard has views to denoise but no denoiser, a broken one, or one that makes
+            other views.
         ProviderError: the provider cannot run it.
     """
     defense, entry = metadata.defense, metadata.denoiser
@@ -53,14 +53,17 @@ def open_denoiser_engine(
         )
     height, width = defense.crop
     model = ModelBytes(Path(path), "denoiser", entry.onnx, _INPUT, (4, height, width))
-    options = {name: value for name, value in settings.options.items() if name not in _OF_THE_GUARD}
-    engine = registry.open_engine(model, replace(settings, provider=provider, options=options))
-    if engine.input_name != _INPUT or _OUTPUT not in engine.output_names:
-        found = f"{engine.input_name!r} to {', '.join(map(repr, engine.output_names))}"
+    engine = registry.open_engine(model, replace(settings, provider=provider))
+    try:
+        if engine.input_name != _INPUT or _OUTPUT not in engine.output_names:
+            found = f"{engine.input_name!r} to {', '.join(map(repr, engine.output_names))}"
+            raise GuardError(
+                f"{model} maps {found}; expected {_INPUT!r} to {_OUTPUT!r}. Export the guard again"
+            )
+        Denoiser(engine, defense, str(model)).try_out()
+    except BaseException:
         engine.close()
-        raise GuardError(
-            f"{model} maps {found}; expected {_INPUT!r} to {_OUTPUT!r}. Export the guard again"
-        )
+        raise
     return engine
 
 
@@ -72,10 +75,12 @@ class Denoiser:
     Args:
         engine: `(M, 4, h, w)` float32 in, `(M, K, 3, h, w)` float32 out; see `DenoiserEntry`.
         defense: whose `denoised_kinds` are the K views.
+        name: what errors call it.
     """
 
-    def __init__(self, engine: Engine, defense: Defense) -> None:
+    def __init__(self, engine: Engine, defense: Defense, name: str = "the denoiser") -> None:
         self.engine = engine
+        self._name = name
         self._grid = defense.crop
         self._count = len(defense.denoised_kinds)
         self._buffer = BatchBuffer(engine, np.float32)
@@ -100,7 +105,17 @@ class Denoiser:
         expected = (len(inputs), self._count, 3, *self._grid)
         if views.shape != expected or views.dtype != np.float32:
             raise GuardError(
-                f"the denoiser makes {views.dtype} of shape {views.shape}; expected float32 of "
+                f"{self._name} makes {views.dtype} of shape {views.shape}; expected float32 of "
                 f"{expected}: it is not of this guard's defence. Export the guard again"
             )
         return views
+
+    def try_out(self) -> None:
+        """One run on a grey view, whose result is thrown away.
+
+        Raises:
+            GuardError: as `run`.
+        """
+        inputs = self.inputs(1)
+        inputs[:, :3], inputs[:, 3] = 0, 0.1
+        self.run(inputs)

@@ -14,13 +14,20 @@ from numpy.typing import ArrayLike, NDArray
 from blurvote.runtime.boxes import Border, cut
 from blurvote.runtime.defense import Defense, Fit
 from blurvote.runtime.denoising import Denoiser, open_denoiser_engine
-from blurvote.runtime.engines.protocol import Compute, EngineSettings, OptionValue, Provider
+from blurvote.runtime.engines.protocol import (
+    Compute,
+    Engine,
+    EngineSettings,
+    OptionValue,
+    Provider,
+)
 from blurvote.runtime.engines.registry import open_engine
 from blurvote.runtime.errors import FrameError, GuardError, PlanError
 from blurvote.runtime.frame import Colour, Frame, as_frame
 from blurvote.runtime.metadata import GuardMetadata
+from blurvote.runtime.noise_switch import Judge, alone, by_source
 from blurvote.runtime.overlap import classify_stream
-from blurvote.runtime.plans import AutoPlan, Plan, PlanName, ViewRunner, needed_more
+from blurvote.runtime.plans import AutoPlan, Plan, PlanName, ViewRunner, needed_more, why_no_cascade
 from blurvote.runtime.ruling import Rules
 from blurvote.runtime.times import Times
 from blurvote.runtime.tuning import load_tuning
@@ -62,7 +69,7 @@ class Guard:
 
     Raises:
         GuardError: the file is missing, broken or not a guard, `mean` has no threshold, or views
-            of noisy frames have no denoiser.
+            of noisy frames have no denoiser that makes them.
         ProviderError: the provider is not there, or is not what would run.
         PlanError: the guard cannot run that plan.
     """
@@ -81,6 +88,21 @@ class Guard:
         self.path = Path(path)
         settings = EngineSettings(provider, compute, threads, spin, options or {})
         self._engine = open_engine(path, settings)
+        self._denoiser: Engine | None = None
+        self._runner: ViewRunner | WholeGraphRunner | None = None
+        self._refitted: ViewRunner | None = None
+        self._looked_at: ViewRunner | None = None
+        self._auto: AutoPlan | None = None
+        self._plan: PlanName = "batched"
+        try:
+            self._make_ready(settings, threshold)
+            self._choose(plan)
+        except BaseException:
+            self.close()
+            raise
+
+    def _make_ready(self, settings: EngineSettings, threshold: float | None) -> None:
+        path = self.path
         self.provider = self._engine.provider
         self.compute = self._engine.compute
         self.threads = self._engine.threads
@@ -90,16 +112,10 @@ class Guard:
         self._rules = Rules.in_force(self.defense, self.labels, threshold, path)
         self.threshold, self.noisy_threshold = self._rules.threshold, self._rules.noisy_threshold
         self._denoiser = open_denoiser_engine(path, self.metadata, settings, self.provider)
-        self._runner: ViewRunner | WholeGraphRunner | None
         if self.metadata.kind == "views":
             self._runner = self._view_runner(self.defense)
         else:
             self._runner = WholeGraphRunner(self._engine, self.metadata)
-        self._refitted: ViewRunner | None = None
-        self._looked_at: ViewRunner | None = None
-        self._auto: AutoPlan | None = None
-        self._plan: PlanName = "batched"
-        self._choose(plan)
 
     @classmethod
     def tuned(cls, path: str | Path, threshold: float | None = None) -> Guard:
@@ -114,22 +130,13 @@ class Guard:
     def _choose(self, plan: Plan) -> None:
         if plan not in ("auto", "batched", "cascade"):
             raise PlanError(f"plan is {plan!r}; expected 'auto', 'batched' or 'cascade'")
-        why_not = self._why_no_cascade()
+        why_not = why_no_cascade(self.metadata)
         if plan == "cascade" and why_not:
             raise PlanError(f"{self.path} cannot run as a cascade: {why_not}; use plan='batched'")
         if plan == "auto" and not why_not:
             self._auto = AutoPlan.measured(self._engine, self.defense)
         elif plan != "auto":
             self._plan = plan
-
-    def _why_no_cascade(self) -> str | None:
-        if self.metadata.kind == "frames":
-            return "its graph builds and runs all views at once"
-        if self.defense.decision == "mean":
-            return "the decision 'mean' averages over all views"
-        if len(self.defense.views) < 3:
-            return "with fewer than three views none can be left out"
-        return None
 
     @property
     def plan(self) -> PlanName:
@@ -177,7 +184,8 @@ class Guard:
         A guard with views of their own for noisy frames (`Defense.noisy_views`) judges each frame
         by one of its two sets of views, and each box by its own pixels. Between the two levels of
         `Defense.noise_switch` a frame is judged as the one before it of its `Frame.source` was; a
-        bare array, a box and all frames of a `frames` guard are judged by the higher level alone.
+        bare array, a box and all frames of a `frames` guard are judged by the higher level alone
+        (bare arrays of `classify_stream` are a stream).
 
         Args:
             frame: a `Frame`, or uint8 pixels: `(H, W, 3)`, or the shape that `colour` has.
@@ -209,7 +217,7 @@ class Guard:
         for start in range(0, len(crops), _BOXES_AT_ONCE):
             some = crops[start : start + _BOXES_AT_ONCE]
             # A box here and one there are no stream, though they have their frame's source.
-            made = iter(self._verdicts([crop.frame for crop in some if crop.frame], runner, False))
+            made = iter(self._verdicts([crop.frame for crop in some if crop.frame], runner, alone))
             verdicts += [
                 replace(next(made) if crop.frame else rejected, box=crop.box) for crop in some
             ]
@@ -230,14 +238,20 @@ class Guard:
     ) -> Generator[Verdict, None, None]:
         """The verdicts on frames as they come, in their order, `depth` frames in flight at most:
         while one is inferred the views of the next are built. `frames` is read in other threads;
-        closing the generator waits for the frame that is being read. Where noise decides the views,
-        a frame between the switch's two levels may be judged as its second neighbour was.
+        closing the generator waits for the frame that is being read.
+
+        Where noise decides the views, a frame is judged after the one before it whatever `depth`
+        is, and frames without a source are those of one source, for this call.
 
         Raises:
             PlanError: `depth` is not an integer from 1 to 16.
             FrameError, DefenseError, GuardError: as `classify`, at the frame's place; then it ends.
         """
-        return classify_stream(self, frames, depth, colour)
+
+        def classify(frame: Frame | Pixels, judge: Judge) -> Verdict:
+            return self._verdicts([as_frame(frame, colour)], self._open_runner(), judge)[0]
+
+        return classify_stream(classify, frames, depth)
 
     def views_of(
         self, frame: Frame | Pixels, denoised: bool = False, colour: Colour = "rgb"
@@ -296,9 +310,9 @@ class Guard:
         self,
         checked: Sequence[Frame],
         runner: ViewRunner | WholeGraphRunner,
-        remember: bool = True,
+        judge: Judge = by_source,
     ) -> list[Verdict]:
-        """The verdicts on checked frames, in one batch; for `remember` see `ViewRunner`."""
+        """The verdicts on checked frames, in one batch; `judge` tells which of them are noisy."""
         if not checked:
             return []
         plan = self.plan
@@ -306,9 +320,9 @@ class Guard:
         if isinstance(runner, WholeGraphRunner):
             ballots = runner.batched(checked, times)
         elif plan == "cascade":
-            ballots = runner.cascade(checked, times, remember)
+            ballots = runner.cascade(checked, times, judge)
         else:
-            ballots = runner.batched(checked, times, remember)
+            ballots = runner.batched(checked, times, judge)
         if self._auto:
             for ballot in ballots:
                 self._auto.learn(needed_more(ballot))

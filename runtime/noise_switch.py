@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 
-__all__ = ["NoiseSwitch"]
+__all__ = ["Judge", "NoiseSwitch", "alone", "by_source"]
 
 MOST_SOURCES = 1024  # noisy at one time, beyond which the one not seen for longest is forgotten
 
@@ -52,3 +53,17 @@ class NoiseSwitch:
             else:
                 self._noisy.pop(source, None)
         return noisy
+
+
+Judge = Callable[[NoiseSwitch, float | None, str], bool]
+"""Asks a switch about a frame, of which it gets the level on the grid and the source."""
+
+
+def by_source(switch: NoiseSwitch, level: float | None, source: str) -> bool:
+    """Whether a frame is noisy that belongs to the stream of its source."""
+    return switch(level, source)
+
+
+def alone(switch: NoiseSwitch, level: float | None, source: str) -> bool:
+    """Whether a frame is noisy that belongs to no stream, though it may have a source."""
+    return switch(level)

@@ -15,12 +15,14 @@ from blurvote.runtime.defense import Defense
 from blurvote.runtime.denoising import Denoiser
 from blurvote.runtime.engines.protocol import Engine
 from blurvote.runtime.frame import Frame
+from blurvote.runtime.metadata import GuardMetadata
+from blurvote.runtime.noise_switch import Judge, by_source
 from blurvote.runtime.times import Times
 from blurvote.runtime.view_supply import SeenFrame, ViewSupply
 from blurvote.runtime.views import ViewBuilder
 from blurvote.runtime.vote import REJECTED, majority_vote
 
-__all__ = ["AutoPlan", "Plan", "PlanName", "ViewRunner", "needed_more"]
+__all__ = ["AutoPlan", "Plan", "PlanName", "ViewRunner", "needed_more", "why_no_cascade"]
 
 PlanName = Literal["batched", "cascade"]
 Plan = Literal["auto", "batched", "cascade"]
@@ -48,18 +50,22 @@ class ViewRunner:
         self.views = views
         self._supply = ViewSupply(builder, engine, denoiser)
 
-    def batched(self, frames: Sequence[Frame], times: Times, remember: bool = True) -> list[Ballot]:
+    def batched(
+        self, frames: Sequence[Frame], times: Times, judge: Judge = by_source
+    ) -> list[Ballot]:
         """All views of all frames in one inference.
 
         Args:
             frames: checked; quiet and noisy ones may be mixed.
             times: to add to.
-            remember: whether frames belong to the stream of their source, see `NoiseSwitch`.
+            judge: tells which frames are noisy.
         """
-        seen, batch = self._supply.first(frames, self.views, times, remember)
+        seen, batch = self._supply.first(frames, self.views, times, judge)
         return self._count(self._infer(batch, len(seen), times), seen, times)
 
-    def cascade(self, frames: Sequence[Frame], times: Times, remember: bool = True) -> list[Ballot]:
+    def cascade(
+        self, frames: Sequence[Frame], times: Times, judge: Judge = by_source
+    ) -> list[Ballot]:
         """As many views of each frame as its majority needs; arguments as `batched`.
 
         The fewest views that can make a majority run first, for all frames in one inference; then
@@ -67,7 +73,7 @@ class ViewRunner:
         """
         total = len(self.views)
         ran = total // 2 + 1
-        seen, batch = self._supply.first(frames, self.views[:ran], times, remember)
+        seen, batch = self._supply.first(frames, self.views[:ran], times, judge)
         first = self._infer(batch, len(seen), times)
         ballots = self._count(first, seen, times)
         logits = list(first)
@@ -114,6 +120,17 @@ class ViewRunner:
         ]
         times.vote += (time.perf_counter() - started) * 1e3
         return ballots
+
+
+def why_no_cascade(metadata: GuardMetadata) -> str | None:
+    """Why a guard cannot run as a cascade; None where it can."""
+    if metadata.kind == "frames":
+        return "its graph builds and runs all views at once"
+    if metadata.defense.decision == "mean":
+        return "the decision 'mean' averages over all views"
+    if len(metadata.defense.views) < 3:
+        return "with fewer than three views none can be left out"
+    return None
 
 
 def needed_more(ballot: Ballot) -> bool:

@@ -14,7 +14,7 @@ from blurvote.runtime.denoising import Denoiser
 from blurvote.runtime.engines.protocol import Engine
 from blurvote.runtime.errors import GuardError
 from blurvote.runtime.frame import Frame
-from blurvote.runtime.noise_switch import NoiseSwitch
+from blurvote.runtime.noise_switch import Judge, NoiseSwitch, by_source
 from blurvote.runtime.times import Times
 from blurvote.runtime.views import ViewBuilder
 
@@ -71,7 +71,7 @@ class ViewSupply:
         self._buffer = BatchBuffer(engine, np.float32)
 
     def first(
-        self, frames: Sequence[Frame], views: range, times: Times, remember: bool = True
+        self, frames: Sequence[Frame], views: range, times: Times, judge: Judge = by_source
     ) -> tuple[list[SeenFrame], NDArray[np.float32]]:
         """The first views of frames, and what each frame turned out to be.
 
@@ -82,7 +82,7 @@ class ViewSupply:
             frames: checked.
             views: indices of the views, of either set.
             times: to add to.
-            remember: whether frames belong to the stream of their source, see `NoiseSwitch`.
+            judge: tells which frames are noisy.
 
         Returns:
             One `SeenFrame` per frame, and views `(len(frames) * len(views), 3, h, w)` float32,
@@ -93,7 +93,7 @@ class ViewSupply:
         seen = []
         for frame, out in zip(frames, batch, strict=True):
             one = self._built(frame, out, views)
-            one.noisy = self._is_noisy(one, remember)
+            one.noisy = self._defense.adaptive and judge(self._switch, one.level, frame.source)
             seen.append(one)
         built = time.perf_counter()
         times.views += (built - started) * 1e3
@@ -144,11 +144,6 @@ class ViewSupply:
         if noise is None or not self._defense.adaptive:
             return SeenFrame(frame, noise)
         return SeenFrame(frame, noise, noise * self.builder.noise_gain(frame.height, frame.width))
-
-    def _is_noisy(self, one: SeenFrame, remember: bool) -> bool:
-        if not self._defense.adaptive:
-            return False
-        return self._switch(one.level, one.frame.source if remember else "")
 
     def _make_noisy(
         self, noisy: Sequence[SeenFrame], built: Sequence[NDArray[np.float32]], views: range

@@ -25,6 +25,8 @@ Ort::SessionOptions make_options(int threads) {
     Ort::SessionOptions options;
     options.SetIntraOpNumThreads(threads);
     options.SetGraphOptimizationLevel(ORT_ENABLE_ALL);
+    // Else a session's idle threads take the cores from the kernel and the other session.
+    options.AddConfigEntry("session.force_spinning_stop", "1");
     return options;
 }
 

@@ -179,7 +179,7 @@ struct Guard::State {
     std::size_t classes;
     std::vector<float> logits;
     Session* denoiser;
-    bool noisy = false;  // whether the last frame was
+    bool noisy = false;  // of the last frame that got a verdict
 
     std::optional<double> first_views(const FrameSpan& frame, int first, int last, float* views);
     bool is_noisy(const FrameSpan& frame, const std::optional<double>& noise, bool follows);
@@ -204,7 +204,7 @@ std::optional<double> Guard::State::first_views(const FrameSpan& frame, int firs
 
 bool Guard::State::is_noisy(const FrameSpan& frame, const std::optional<double>& noise, bool follows) {
     const double limit = follows && noisy ? defense.noise_low : defense.noise_high;
-    return noisy = defense.adaptive() && noise && *noise * gain(frame) >= limit;
+    return defense.adaptive() && noise && *noise * gain(frame) >= limit;
 }
 
 // The denoised views of a frame, in memory of the denoiser. The clean view is built once more where
@@ -272,6 +272,7 @@ Verdict Guard::classify(const FrameSpan& frame, bool follows) {
         done = wanted++;
         verdict = decide(s.defense, s.logits.data(), done, classes, noisy);
     } while (can_still_change(s.defense, verdict));
+    s.noisy = noisy;  // not before the sessions ran: they may throw
     verdict.noise = noise;
     verdict.denoised = noisy;
     return verdict;

@@ -32,12 +32,14 @@ Defense adaptive() {
 struct Backbone : Session {
     std::vector<float> memory = std::vector<float>(3 * kFloats), logits;
     std::vector<std::vector<float>> seen;  // views in the order in which they ran
+    bool fails = false;
     std::size_t classes() const override { return 3; }
     float* input(int) override {
         std::fill(memory.begin(), memory.end(), -7.0f);  // what lay there need not stay
         return memory.data();
     }
     const float* run(int count) override {
+        if (fails) throw std::runtime_error("no memory");
         logits.assign(3 * count, 0.0f);
         for (int v = 0; v < count; ++v) {
             logits[3 * v + seen.size() % 3] = 1.0f;
@@ -51,10 +53,12 @@ struct Backbone : Session {
 struct Denoiser : Session {
     std::vector<float> memory = std::vector<float>(4 * kSide * kSide), views, seen;
     int runs = 0;
+    bool fails = false;
     std::size_t classes() const override { return 2 * kFloats; }
     float* input(int) override { return memory.data(); }
     const float* run(int count) override {
         CHECK(count == 1);
+        if (fails) throw std::runtime_error("no memory");
         ++runs;
         seen = memory;
         views.assign(kFloats, 1.0f);
@@ -162,6 +166,36 @@ void a_stream_stays_noisy_until_it_is_clearly_not() {
     CHECK(!verdict.denoised && !verdict.noise);
 }
 
+void a_frame_whose_session_fails_leaves_no_trace() {
+    Defense defense = adaptive();
+    const Picture between = picture(0.1), noisy = picture(0.2), quiet = picture(0.01);
+    ViewBuilder builder(defense.spec, 1, Isa::scalar);
+    const double gain = builder.plan(60, 80)->noise.gain;
+    defense.noise_low = 0.05 * gain;
+    defense.noise_high = 0.15 * gain;
+    for (const bool in_backbone : {false, true}) {
+        Backbone backbone;
+        Denoiser denoiser;
+        Guard guard(defense, backbone, Plan::batched, 1, &denoiser);
+        const auto fails = [&](const Picture& frame) {
+            (in_backbone ? backbone.fails : denoiser.fails) = true;
+            bool failed = false;
+            try {
+                guard.classify(frame.span, true);
+            } catch (const std::runtime_error&) {
+                failed = true;
+            }
+            backbone.fails = denoiser.fails = false;
+            return failed;
+        };
+        CHECK(fails(noisy));
+        CHECK(!guard.classify(between.span, true).denoised);
+        CHECK(guard.classify(noisy.span, true).denoised);
+        CHECK(fails(quiet) == in_backbone);  // which no denoiser sees
+        if (in_backbone) CHECK(guard.classify(between.span, true).denoised);
+    }
+}
+
 void noise_is_reported_by_other_guards_too() {
     Defense defense = adaptive();
     defense.noisy_views.clear();
@@ -258,6 +292,7 @@ int main() {
     every_frame_has_the_views_of_its_noise();
     the_single_view_has_its_own_slot();
     a_stream_stays_noisy_until_it_is_clearly_not();
+    a_frame_whose_session_fails_leaves_no_trace();
     noise_is_reported_by_other_guards_too();
     thresholds_differ();
     mistakes_of_the_host_are_refused();

@@ -50,7 +50,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ep-context",
         metavar="FILE",
-        help="also write the engine as an ONNX file of its own, which is a guard for this machine",
+        help="also write the engine as an ONNX file of its own, which is a guard for this machine; "
+        "the engine of a denoiser stays in the cache, where that guard looks for it",
     )
     parser.add_argument("--list", action="store_true", help="show the TensorRT engines that exist")
     parser.add_argument(
@@ -80,7 +81,10 @@ def _run(args: argparse.Namespace) -> int:
             took += f", and one of its denoiser {result['denoiser_trial_ms']:.2f} ms"
         print(f"{args.guard}: {done}; a trial run took {took}")
         if args.ep_context:
-            print(f"{args.ep_context}: a guard for this machine's {args.provider}")
+            there = f"{args.ep_context}: a guard for this machine's {args.provider}"
+            if result["denoiser_trial_ms"] is not None:
+                there += f", with the engine of its denoiser in {_folder(settings)}"
+            print(there)
     return 0
 
 

@@ -136,12 +136,13 @@ def _text(
     path: str, metadata: Any, effective: dict[str, Any], switch: dict[str, tuple[float, float]]
 ) -> str:
     defense = metadata.defense
-    takes = "normalised views" if metadata.kind == "views" else "uint8 frames"
+    remembers = metadata.kind == "views"  # a graph keeps nothing from one frame to the next
+    takes = "normalised views" if remembers else "uint8 frames"
     size = "x".join(map(str, metadata.frame_size)) if metadata.frame_size else "any size"
     lines = [
         f"{path}: {metadata.kind} guard (takes {takes}, frames of {size})",
         f"  views      {', '.join(defense.view_name(view) for view in defense.views)}",
-        *_noisy(metadata),
+        *_noisy(metadata, remembers),
         f"  blur       {defense.kernel_size} taps, sigma {defense.sigma:g} px at the "
         f"{defense.blur_at}, border {defense.border}",
         f"  grid       {defense.fit} to {defense.crop[0]}x{defense.crop[1]}"
@@ -173,8 +174,8 @@ def _text(
         lines.append(f"  effective sigma on a {frame} frame: {values} px of the grid")
     for frame, (low, high) in switch.items():
         lines.append(
-            f"  a {frame} frame is noisy from {high * 255:.1f} of 255 grey levels, in a stream "
-            f"until below {low * 255:.1f}"
+            f"  a {frame} frame is noisy from {high * 255:.1f} of 255 grey levels"
+            + (f", in a stream until below {low * 255:.1f}" if remembers else "")
         )
     for name, entries in (("provenance", metadata.provenance), ("parity", metadata.parity)):
         if entries:
@@ -188,7 +189,7 @@ def _text(
     return "\n".join(lines)
 
 
-def _noisy(metadata: Any) -> list[str]:
+def _noisy(metadata: Any, remembers: bool) -> list[str]:
     """What is done about noisy frames; nothing where that is nothing."""
     defense = metadata.defense
     if not defense.adaptive:
@@ -197,8 +198,8 @@ def _noisy(metadata: Any) -> list[str]:
     low, high = defense.noise_switch
     lines = [
         f"  if noisy   {names}",
-        f"  noisy is   from {high * 255:.2f} of 255 grey levels on the grid, in a stream until "
-        f"below {low * 255:.2f}",
+        f"  noisy is   from {high * 255:.2f} of 255 grey levels on the grid"
+        + (f", in a stream until below {low * 255:.2f}" if remembers else ""),
     ]
     if metadata.denoiser:
         lines.append(

@@ -17,13 +17,17 @@ from blurvote.runtime.engines.cuda import CudaEngine
 from blurvote.runtime.engines.elf import dependencies
 from blurvote.runtime.engines.engine_cache import BuiltEngine
 from blurvote.runtime.engines.ep_context import check_context, context_options, finish_context
+from blurvote.runtime.engines.model_bytes import ModelBytes
 from blurvote.runtime.engines.ort import Chain
+from blurvote.runtime.engines.profiles import PROFILE_OPTIONS
 from blurvote.runtime.engines.protocol import Steps
 from blurvote.runtime.engines.tensorrt_setup import TensorRtSetup
 from blurvote.runtime.errors import ProviderError
 
 __all__ = ["TensorRtEngine"]
 
+# Of the guard's own graph: a model that it carries has an input of another shape, and no file.
+_OF_THE_GUARD = (*PROFILE_OPTIONS, "ep_context")
 _TF32 = "NVIDIA_TF32_OVERRIDE"  # 0 keeps all of NVIDIA's libraries from it; ORT has no option
 
 
@@ -35,7 +39,8 @@ class TensorRtEngine(CudaEngine):
     Options: those of `options.TENSORRT`, by ONNX Runtime's names, and of blurvote's own:
     `cache_dir`, the folder of built engines; `build`, to build now what is not there; `max_frames`,
     the frames in one inference that the engine is built for (larger batches run in parts);
-    `ep_context`, a file to write the engine to as a guard of its own.
+    `ep_context`, a file to write the engine to as a guard of its own. A model that a guard carries
+    takes neither profile shapes nor `ep_context`, which are the guard's.
 
     Raises:
         EngineNotBuiltError: there is no engine for this guard, machine and settings yet.
@@ -54,6 +59,9 @@ class TensorRtEngine(CudaEngine):
 
     def _load_libraries(self) -> None:
         super()._load_libraries()
+        if isinstance(self._source, ModelBytes):
+            own = {name: text for name, text in self._chosen.items() if name not in _OF_THE_GUARD}
+            self._chosen = own
         library = self._library("tensorrt")
         needed = dependencies(library) if library.is_file() else []
         tensorrt = next((name for name in needed if name.startswith("libnvinfer.")), "")

@@ -21,6 +21,7 @@ from blurvote.runtime.engines.onnx_metadata import read_metadata
 from blurvote.runtime.metadata import DenoiserEntry
 
 ROOT = Path(__file__).resolve().parents[2]
+CONSUMER = Path(__file__).resolve().parent / "consumer"
 HEADERS = (
     Path(os.environ.get("BLURVOTE_ONNXRUNTIME_INCLUDE", "/nowhere")),
     ROOT / ".build-cpp/onnxruntime/usr/include/onnxruntime",
@@ -29,13 +30,8 @@ HEADERS = (
 
 
 @pytest.fixture(scope="session")
-def classify(
-    tmp_path_factory: pytest.TempPathFactory,
-    request: pytest.FixtureRequest,
-    cpp: Path,
-    sh: Callable[..., str],
-) -> Path:
-    """The example program: ONNX Runtime's headers from Debian, its library from the wheel."""
+def onnxruntime_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """ONNX Runtime for C++: its headers from Debian, its library from the wheel."""
     onnxruntime = pytest.importorskip("onnxruntime")
     found = [folder for folder in HEADERS if (folder / "onnxruntime_cxx_api.h").exists()]
     libraries = sorted((Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.so.*"))
@@ -49,13 +45,41 @@ def classify(
     (root / "lib").mkdir()
     for name in ("libonnxruntime.so", "libonnxruntime.so.1"):  # to link by, and to load by
         (root / "lib" / name).symlink_to(libraries[-1])
-    prefix = request.getfixturevalue("prefix")
+    return root
+
+
+@pytest.fixture(scope="session")
+def classify(
+    onnxruntime_root: Path, request: pytest.FixtureRequest, cpp: Path, sh: Callable[..., str]
+) -> Path:
+    """The example program."""
+    prefix, build = request.getfixturevalue("prefix"), onnxruntime_root / "build"
     sh(
-        *("cmake", "-S", cpp / "examples", "-B", root / "build", "-G", "Ninja"),
-        *(f"-DCMAKE_PREFIX_PATH={prefix}", f"-DONNXRUNTIME_ROOT={root}"),
+        *("cmake", "-S", cpp / "examples", "-B", build, "-G", "Ninja"),
+        *(f"-DCMAKE_PREFIX_PATH={prefix}", f"-DONNXRUNTIME_ROOT={onnxruntime_root}"),
     )
-    sh("cmake", "--build", root / "build")
-    return root / "build" / "classify_onnxruntime"
+    sh("cmake", "--build", build)
+    return build / "classify_onnxruntime"
+
+
+def test_threads_of_a_session_stop_spinning_after_each_run(
+    onnxruntime_root: Path,
+    request: pytest.FixtureRequest,
+    cpp: Path,
+    sanitize: list[str],
+    sh: Callable[..., str],
+    tmp_path: Path,
+) -> None:
+    # With a guard's denoiser there are two sessions, and the view kernel needs the cores, too.
+    prefix = request.getfixturevalue("prefix")
+    program, lib = tmp_path / "options", onnxruntime_root / "lib"
+    folders = (onnxruntime_root / "include", prefix / "include", cpp / "examples")
+    sh(
+        *("c++", "-std=c++17", *sanitize, *(f"-I{folder}" for folder in folders)),
+        *(CONSUMER / "session_options.cpp", next(prefix.rglob("libblurvote_kernels.a"))),
+        *(f"-L{lib}", f"-Wl,-rpath,{lib}", "-lonnxruntime", "-pthread", "-o", program),
+    )
+    assert sh(program) == "1\n"
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from blurvote.runtime import Defense, GuardMetadata
+from blurvote.runtime import Defense, GuardMetadata, ViewBuilder
 from blurvote.runtime.metadata import DenoiserEntry
 from tests.conftest import SMALL, colour_classifier
 
@@ -20,6 +20,7 @@ ADAPTIVE = replace(
     noisy_views=("denoised", "denoised-single-blur", "double-blur"),
     noise_switch=(0.004, 0.006),  # on a grid that takes a seventh of frames' noise
 )
+BETWEEN = 0.036  # noise of a frame between the two levels of the switch
 MARKS = (2.0, 3.0, 5.0)  # what each of the denoised views multiplies the clean one by
 
 
@@ -95,6 +96,14 @@ def grainy(
     """A plain (H, W, 3) uint8 frame with white Gaussian noise of `sigma` in [0, 1] RGB units."""
     noise = np.random.default_rng(seed).normal(0, sigma * 255, (*shape, 3))
     return (np.array(colour) + noise).round().clip(0, 255).astype(np.uint8)
+
+
+def level_on_grid(defense: Defense, frame: NDArray[np.uint8]) -> float:
+    """The estimate of a frame's noise, on the backbone's grid."""
+    builder = ViewBuilder(defense)
+    noise = builder.build_noise(frame, np.empty((1, 3, *defense.crop), np.float32), range(1))
+    assert noise is not None
+    return noise * builder.noise_gain(*frame.shape[:2])
 
 
 def _bytes(graph: onnx.GraphProto) -> bytes:

@@ -13,30 +13,24 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from blurvote.runtime import Defense, Frame, Guard, GuardError, ProviderError, Verdict, ViewBuilder
-from blurvote.runtime.denoising import open_denoiser_engine
-from blurvote.runtime.engines import registry
-from blurvote.runtime.engines.model_bytes import ModelBytes
-from blurvote.runtime.engines.protocol import EngineSettings
-from blurvote.runtime.metadata import DenoiserEntry, GuardMetadata
-from tests.runtime.adaptive import ADAPTIVE, denoiser_model, grainy, marked, write_adaptive_guard
+from blurvote.runtime import Defense, Frame, Guard, GuardError, Verdict, ViewBuilder
+from tests.runtime.adaptive import (
+    ADAPTIVE,
+    BETWEEN,
+    grainy,
+    level_on_grid,
+    marked,
+    write_adaptive_guard,
+)
 
 MEAN = replace(ADAPTIVE, decision="mean", threshold=0.0, noisy_threshold=0.0)
 NEARLY_GREY = (124.5, 117.0, 105.0)  # normalised close to 0, so that no softmax is as good as 1
 LEVELS = {"quiet": 0.02, "noisy": 0.2}
-BETWEEN = 0.036  # the two levels of the switch
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return write_adaptive_guard(tmp_path / "guard.onnx")
-
-
-def level_on_grid(defense: Defense, frame: NDArray[np.uint8]) -> float:
-    builder = ViewBuilder(defense)
-    noise = builder.build_noise(frame, np.empty((1, 3, 16, 16), np.float32), range(1))
-    assert noise is not None
-    return noise * builder.noise_gain(*frame.shape[:2])
 
 
 def confidence(defense: Defense, frame: NDArray[np.uint8], noisy: bool) -> float:
@@ -125,36 +119,6 @@ def test_a_mixed_batch_equals_its_frames(tmp_path: Path, plan: Any, decision: An
             assert verdict.denoised is (level_on_grid(defense, frame) >= 0.006)
 
 
-def stream(levels: list[float], source: str = "door") -> list[Frame]:
-    return [Frame(grainy(n, sigma), source=source, sequence=n) for n, sigma in enumerate(levels)]
-
-
-def written_out(defense: Defense, frames: list[Frame]) -> list[bool]:
-    """The switch as its definition has it."""
-    noisy, found = False, []
-    for frame in frames:
-        level = level_on_grid(defense, frame.pixels)
-        noisy = level >= defense.noise_switch[0 if noisy else 1]
-        found.append(noisy)
-    return found
-
-
-@pytest.mark.parametrize("plan", ["batched", "cascade"])
-def test_a_stream_is_remembered_and_bare_arrays_are_not(path: Path, plan: Any) -> None:
-    between, above, below = BETWEEN, 0.06, 0.02
-    frames = stream([between, above, between, between, below, between, above, between])
-    guard = Guard(path, "cpu", plan, threads=1)
-    expected = [False, True, True, True, False, False, True, True]
-    assert written_out(ADAPTIVE, frames) == expected
-    assert [guard.classify(frame).denoised for frame in frames] == expected
-    guard.classify(stream([0.0])[0])
-    assert [verdict.denoised for verdict in guard.classify_batch(frames)] == expected
-    guard.classify(stream([0.0])[0])
-    assert [verdict.denoised for verdict in guard.classify_stream(frames, 1)] == expected
-    alone = [False, True, False, False, False, False, True, False]
-    assert [guard.classify(frame.pixels).denoised for frame in frames] == alone
-
-
 def test_boxes_are_judged_by_their_own_pixels_and_leave_no_trace(path: Path) -> None:
     guard = Guard(path, "cpu", threads=1)
     pixels = np.hstack([grainy(0, 0.02), grainy(1, 0.2)])
@@ -240,46 +204,6 @@ def test_a_closed_guard_runs_no_denoiser(path: Path) -> None:
         guard.classify(grainy(0, 0.2))
 
 
-# ---- what cannot be ----
-
-
-def test_denoised_views_without_a_denoiser(tmp_path: Path) -> None:
-    for options in ({"entry": False}, {"denoiser": b""}):
-        broken = write_adaptive_guard(tmp_path / "guard.onnx", **options)  # type: ignore[arg-type]
-        with pytest.raises(GuardError) as caught:
-            Guard(broken, "cpu")
-        assert str(broken) in str(caught.value)
-
-
-@pytest.mark.parametrize("provider", ["cpu", "openvino"])
-def test_a_broken_denoiser(tmp_path: Path, provider: Any) -> None:
-    if provider == "openvino":
-        pytest.importorskip("openvino")
-    data = denoiser_model(2, 16, 16)
-    for broken in (data[:-40], b"no model at all, however long it is" * 9):
-        path = write_adaptive_guard(tmp_path / "guard.onnx", denoiser=broken)
-        with pytest.raises(GuardError) as caught:
-            Guard(path, provider)
-        said = str(caught.value)
-        assert said.startswith(f"the denoiser of {path} cannot be loaded as an ONNX model (")
-        assert said.endswith("Export it again")
-
-
-def test_a_denoiser_of_another_kind(tmp_path: Path) -> None:
-    from tests.runtime import adaptive
-
-    graph = adaptive._bytes(adaptive.colour_classifier())
-    path = write_adaptive_guard(tmp_path / "guard.onnx", denoiser=graph)
-    with pytest.raises(GuardError, match="maps 'views' to 'logits'; expected 'noisy' to 'views'"):
-        Guard(path, "cpu")
-    path = write_adaptive_guard(tmp_path / "guard.onnx", denoiser=denoiser_model(3, 16, 16))
-    with pytest.raises(GuardError, match=r"expected float32 of \(1, 2, 3, 16, 16\)"):
-        Guard(path, "cpu").classify(grainy(0, 0.2))
-    path = write_adaptive_guard(tmp_path / "guard.onnx", denoiser=denoiser_model(2, 8, 8))
-    with pytest.raises(GuardError, match=r"denoiser of .* failed on an input of shape \(1, 4, 16"):
-        Guard(path, "cpu").classify(grainy(0, 0.2))
-
-
 def test_a_mean_without_the_threshold_of_noisy_frames(tmp_path: Path) -> None:
     path = write_adaptive_guard(tmp_path / "guard.onnx", replace(MEAN, noisy_threshold=None))
     with pytest.raises(GuardError) as caught:
@@ -289,44 +213,6 @@ def test_a_mean_without_the_threshold_of_noisy_frames(tmp_path: Path) -> None:
         f"calibrate {path} IMAGES --coverage 0.9, or pass threshold="
     )
     Guard(path, "cpu", threshold=0.5).close()
-
-
-def test_the_denoiser_runs_as_the_guard_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[Any, EngineSettings]] = []
-
-    def open_engine(model: Any, settings: EngineSettings) -> Any:
-        asked.append((model, settings))
-        raise ProviderError("cannot")
-
-    monkeypatch.setattr(registry, "open_engine", open_engine)
-    metadata = GuardMetadata("views", ADAPTIVE, denoiser=DenoiserEntry("marks", "0" * 64, b"x"))
-    options: dict[str, str | int | bool] = {
-        "max_frames": 4,
-        "build": True,
-        "ep_context": "here.onnx",
-        "trt_profile_min_shapes": "views:1x3x16x16",
-        "trt_profile_opt_shapes": "views:3x3x16x16",
-        "trt_profile_max_shapes": "views:9x3x16x16",
-    }
-    settings = EngineSettings("tensorrt", "fp16", 2, False, options)
-    with pytest.raises(ProviderError, match="cannot"):
-        open_denoiser_engine("guard.onnx", metadata, settings, "tensorrt")
-    with pytest.raises(ProviderError, match="cannot"):
-        open_denoiser_engine("guard.onnx", metadata, EngineSettings("auto", threads=3), "cpu")
-    model = ModelBytes(Path("guard.onnx"), "denoiser", b"x", "noisy", (4, 16, 16))
-    own: dict[str, str | int | bool] = {"max_frames": 4, "build": True}
-    assert asked == [
-        (model, EngineSettings("tensorrt", "fp16", 2, False, own)),
-        (model, EngineSettings("cpu", threads=3)),
-    ]
-    assert asked[0][1].options == own, "not part of equality"
-
-
-def test_guards_that_denoise_nothing_or_within_their_graph_have_no_engine() -> None:
-    plain = GuardMetadata("views", replace(ADAPTIVE, noisy_views=()))
-    whole = GuardMetadata("frames", ADAPTIVE, denoiser=DenoiserEntry("marks", "0" * 64))
-    for metadata in (plain, whole):
-        assert open_denoiser_engine("x.onnx", metadata, EngineSettings("cpu"), "cpu") is None
 
 
 # ---- what people see ----

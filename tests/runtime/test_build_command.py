@@ -186,12 +186,14 @@ def test_a_denoiser_is_built_with_its_guard(opened, capsys, tmp_path):
     options = ["--option", "max_frames=4", "--ep-context", str(tmp_path / "here.onnx")]
     assert main(["build", path, *options]) == 0
     own = {"max_frames": 4, "build": True}
-    assert [settings.options for settings in opened] == [
-        {**own, "ep_context": str(tmp_path / "here.onnx")},
-        own,
-    ]
+    own["ep_context"] = str(tmp_path / "here.onnx")
+    assert [settings.options for settings in opened] == [own, own], "TensorRT's engine sorts them"
     told = capsys.readouterr().out
     assert "a trial run took " in told
     assert ", and one of its denoiser " in told
+    assert told.splitlines()[-1] == (
+        f"{tmp_path / 'here.onnx'}: a guard for this machine's tensorrt, with the engine of its "
+        f"denoiser in {tmp_path / 'cache/blurvote/engines'}"
+    )
     assert main(["build", path, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["denoiser_trial_ms"] > 0

@@ -198,6 +198,15 @@ def test_what_is_done_about_noisy_frames(info: Info, tmp_path: Path) -> None:
     assert Defense(**said["defense"]) == defense
 
 
+def test_a_frames_guard_has_no_memory_of_a_stream(info: Info, make_guard: MakeGuard) -> None:
+    defense = replace(ADAPTIVE, noise_switch=(0.02, 0.03))
+    text = info(describe(make_guard(), GuardMetadata("frames", defense, (), (96, 128))))
+    high = 0.03 / ViewBuilder(defense).noise_gain(96, 128)
+    assert "  noisy is   from 7.65 of 255 grey levels on the grid" in text.splitlines()
+    told = f"  a 96x128 frame is noisy from {high * 255:.1f} of 255 grey levels"
+    assert told in text.splitlines()
+
+
 def test_other_guards_say_nothing_of_it(info: Info, make_guard: MakeGuard) -> None:
     assert "nois" not in info(make_guard())
     said = json.loads(info(make_guard(), "--json"))

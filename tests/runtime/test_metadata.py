@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -84,6 +85,19 @@ def test_a_views_guard_with_views_of_noisy_frames_needs_its_denoiser(entry: Any)
         "g.onnx has views of noisy frames (denoised, denoised-single-blur, double-blur) and no "
         "denoiser in its blurvote.denoiser entry; export it again with --denoiser"
     )
+
+
+def test_megabytes_are_decoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = GuardMetadata("views", ADAPTIVE, denoiser=ENTRY).to_map()
+    decode, decoded = base64.b64decode, []
+
+    def counted(text: str, *rest: Any, **options: Any) -> bytes:
+        decoded.append(text)
+        return decode(text, *rest, **options)
+
+    monkeypatch.setattr(base64, "b64decode", counted)
+    GuardMetadata.from_map(entries, "g.onnx")
+    assert len(decoded) == 1
 
 
 def test_a_denoiser_too_long_for_a_message_is_cut() -> None:

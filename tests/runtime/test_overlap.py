@@ -10,6 +10,7 @@ import pytest
 
 from blurvote.runtime import FrameError, Guard, GuardError, PlanError
 from blurvote.runtime.demo import guard_path
+from blurvote.runtime.overlap import classify_stream
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ class Slow:
         self.inside = self.most = 0
         self.lock = threading.Lock()
 
-    def classify(self, frame, colour):
+    def classify(self, frame):
         with self.lock:
             self.inside += 1
             self.most = max(self.most, self.inside)
@@ -69,7 +70,8 @@ class Slow:
             raise frame
         return frame
 
-    classify_stream = Guard.classify_stream
+    def classify_stream(self, frames, depth=2):
+        return classify_stream(lambda frame, _: self.classify(frame), frames, depth)
 
 
 def test_so_many_frames_are_in_flight_and_no_more():

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from blurvote.runtime import Defense, Frame, GuardError, ViewBuilder
 from blurvote.runtime.denoising import Denoiser
+from blurvote.runtime.noise_switch import Judge, alone, by_source
 from blurvote.runtime.times import Times
 from blurvote.runtime.view_supply import ViewSupply
 from tests.runtime.adaptive import ADAPTIVE, marked
@@ -165,15 +166,15 @@ def test_no_view_is_built_that_is_not_needed() -> None:
     assert builder.built == [(0, range(3)), (1, range(3))], "the double blur is in both sets"
 
 
-@pytest.mark.parametrize("remember", [True, False])
-def test_a_stream_s_frames_are_remembered(remember: bool) -> None:
+@pytest.mark.parametrize("judge", [by_source, alone])
+def test_a_stream_s_frames_are_remembered(judge: Judge) -> None:
     levels: list[float | None] = [BETWEEN, NOISY, BETWEEN, QUIET, BETWEEN]
     made, _, _ = supply(ADAPTIVE, levels)
     given = [replace(frame, source="door") for frame in frames(5)]
-    seen, _ = made.first(given, range(2), Times(), remember)
-    assert [one.noisy for one in seen] == [False, True, remember, False, False]
-    alone = [replace(frame, source="") for frame in given]
-    seen, _ = made.first(alone, range(2), Times(), remember)
+    seen, _ = made.first(given, range(2), Times(), judge)
+    assert [one.noisy for one in seen] == [False, True, judge is by_source, False, False]
+    unnamed = [replace(frame, source="") for frame in given]
+    seen, _ = made.first(unnamed, range(2), Times(), judge)
     assert [one.noisy for one in seen] == [False, True, False, False, False]
 
 

@@ -88,7 +88,7 @@ class Guard {
     Guard(Guard&&) noexcept;  // what was moved from may only be destroyed or assigned to
     Guard& operator=(Guard&&) noexcept;
 
-    // follows: whether the frame is the next one of the camera that the last came from: after a noisy
+    // follows: whether the frame is of the camera that the last with a verdict came from: after a noisy
     // frame it is noisy from Defense::noise_low on, else from noise_high on.
     // Throws std::invalid_argument for a frame without pixels or of a size that the defence cannot
     // serve, and whatever the sessions throw.

@@ -356,7 +356,18 @@ def test_a_denoiser_has_an_engine_of_its_own(machine, tmp_path):
     assert str(caught.value).endswith(
         f"blurvote build {tmp_path / 'guard.onnx'} --provider tensorrt"
     )
-    engine = make(model, build=True, max_frames=2)
+    shapes = {
+        "trt_profile_min_shapes": "views:1x3x16x16",
+        "trt_profile_opt_shapes": "views:3x3x16x16",
+        "trt_profile_max_shapes": "views:9x3x16x16",
+    }
+    with pytest.raises(EngineNotBuiltError) as caught:
+        make(model, **shapes)
+    given = [f"--option {name}={shape}" for name, shape in shapes.items()]
+    assert str(caught.value).endswith(f"--provider tensorrt {' '.join(given)}"), "the guard's own"
+    here = str(tmp_path / "here.onnx")
+    engine = make(model, build=True, max_frames=2, ep_context=here, **shapes)
+    assert not Path(here).exists()
     assert {
         name: text for name, text in OnCpu.asked_for[0].items() if name.startswith("trt_profile")
     } == {
