@@ -87,8 +87,10 @@ class Plan:
         fitting, reporting, held_out = self._halves(answers, used)
         assert self.coverage is not None  # _check_parts
         threshold = fit_threshold([answer.confidence for answer in fitting], self.coverage)
-        halves = [[answer.judged(threshold) for answer in half] for half in (fitting, reporting)]
-        return Fit(threshold, None, *halves, held_out, skipped)
+        first, second = (
+            [answer.judged(threshold) for answer in half] for half in (fitting, reporting)
+        )
+        return Fit(threshold, None, first, second, held_out, skipped)
 
     def adaptive(self, labelled: bool) -> Fit:
         """The noise switch, and for `mean` the thresholds of quiet and of noisy frames."""
@@ -105,11 +107,11 @@ class Plan:
             fitting, reporting, decision, coverages, "labels" if labelled else "quiet verdicts"
         )
         limits = (threshold, noise.noisy_threshold)
-        halves = [
+        first, second = (
             [_judge(shown[0], noise.noise_switch[1], decision, limits, labelled) for shown in half]
             for half in (fitting, reporting)
-        ]
-        return Fit(threshold, noise, *halves, held_out, skipped)
+        )
+        return Fit(threshold, noise, first, second, held_out, skipped)
 
     def _halves(
         self, answers: list[T], pictures: list[Picture]

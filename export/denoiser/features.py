@@ -9,6 +9,7 @@ Liu et al., When image denoising meets high-level vision tasks, IJCAI 2018).
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import onnx
 import torch
@@ -38,7 +39,7 @@ class FeatureLoss:
 
     def __init__(self, path: Path) -> None:
         module = _torch_module(path)
-        convolutions = [
+        convolutions: list[tuple[fx.Node, Any]] = [
             (node, module.get_submodule(node.target))
             for node in module.graph.nodes
             if node.op == "call_module"
@@ -58,7 +59,7 @@ class FeatureLoss:
         output = next(node for node in module.graph.nodes if node.op == "output")
         output.args = ((convolutions[0][0], *narrow[::2]),)
         module.graph.eliminate_dead_code()
-        self._module = fx.GraphModule(module, module.graph).eval().requires_grad_(False)
+        self._module: Any = fx.GraphModule(module, module.graph).eval().requires_grad_(False)
         self._module.to(memory_format=torch.channels_last)
         defense = Defense()
         self._mean = torch.tensor(defense.mean)[:, None, None]
@@ -76,11 +77,11 @@ class FeatureLoss:
         return torch.stack(parts).mean()
 
 
-def _torch_module(path: Path) -> fx.GraphModule:
+def _torch_module(path: Path) -> Any:
     try:
         import onnx2torch
 
-        converted: fx.GraphModule = onnx2torch.convert(fold(onnx.load(path)))
+        converted = onnx2torch.convert(fold(onnx.load(path)))
     except ImportError as error:
         raise ExportError(
             f"--features needs onnx2torch ({error}); pip install onnx2torch"

@@ -157,7 +157,7 @@ def main() -> None:
         parts = [(weights * (denoised - clean).abs().mean(dim=(2, 3))).mean()]
         if features:
             parts.append(_FEATURES * features(denoised, maps))
-        loss = torch.stack(parts).sum()
+        loss: Any = torch.stack(parts).sum()
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
