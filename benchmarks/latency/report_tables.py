@@ -83,11 +83,12 @@ def cascade(results: Results) -> Iterable[str]:
                 ratio = part["mean_ms"] / mean["undefended"]
             over = ABSENT if ratio is None else f"{ratio:.2f}x"
             cells.append([case, way, number(part["mean_ms"]), over, number(part.get("p99_ms"))])
-        yield (
-            f"{case}: the first two views agree on {facts['agreement_rate']:.1%} of "
-            f"{facts['images']} images"
-            + (f"; {facts['denoised_rate']:.1%} are denoised." if "denoised_rate" in facts else ".")
-        )
+        said = []
+        if "agreement_rate" in facts:  # not where one view decides
+            said.append(f"the first two views agree on {facts['agreement_rate']:.1%}")
+        if "denoised_rate" in facts:
+            said.append(f"{facts['denoised_rate']:.1%} are denoised")
+        yield f"{case}: of {facts['images']} images, {', and '.join(said)}."
     if cells:
         yield aligned(["images", "way", "mean ms", "mean, times undefended", "p99 ms"], cells, 2)
 

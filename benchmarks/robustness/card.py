@@ -14,9 +14,9 @@ from typing import Any
 from blurvote.benchmarks.report import table
 from blurvote.benchmarks.robustness.card_figure import draw_card
 from blurvote.benchmarks.robustness.card_summary import (
+    attack_rows,
     attack_verdict,
     noise_verdict,
-    strongest_attacks,
     summary,
 )
 from blurvote.benchmarks.robustness.degradations import NAMES
@@ -134,22 +134,22 @@ def _attacks(document: Mapping[str, Any]) -> list[str]:
     lines = ["## Attacks, per cent of pictures", ""]
     cells = []
     clean = [row for row in document["rows"] if row["case"] == "none"]
-    for row in [*clean, *strongest_attacks(document)]:
+    for name, row in attack_rows(document):
         none = row["attack"] == "none"
-        names = ("fooled", "right", "rejected", "confidence_fooled", "fooled_of_correct")
+        shares = ("fooled", "right", "rejected", "confidence_fooled", "fooled_of_correct")
         steps = f", {row['steps']} steps" if row["steps"] > 1 else ""
         cells.append(
             [
-                "no attack" if none else row["case"] + steps,
-                *(_percent(row[name]) for name in names),
+                name + steps,
+                *(_percent(row[share]) for share in shares),
                 "-" if none else _word(attack_verdict(row), ""),
             ]
         )
     headers = ["strongest attack", "fooled", "right", "rejected", "undefended fooled"]
     lines += [table([*headers, "fooled of right before", "verdict"], cells), ""]
     lines.append(
-        "The strongest of each threat model and radius; `attack.md` has all. 'Undefended fooled' "
-        "is the model without the defence, accepting as many of the same frames by its own "
+        "The strongest of each threat model, radius and noise; `attack.md` has all. 'Undefended "
+        "fooled' is the model without the defence, accepting as many of the same frames by its own "
         "confidence; adaptive frames aim at the guard, so its own worst case is the grey-box row."
     )
     if clean:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from blurvote.benchmarks.drawing import COLOURS, HATCHES, house_style, new_figure, save_figure
-from blurvote.benchmarks.robustness.card_summary import strongest_attacks
+from blurvote.benchmarks.robustness.card_summary import attack_rows
 from blurvote.benchmarks.robustness.degradations import NAMES
 
 __all__ = ["draw_card"]
@@ -87,8 +87,7 @@ def _noise(document: Mapping[str, Any]) -> Panel:
 
 
 def _attacks(document: Mapping[str, Any]) -> Panel:
-    clean = [row for row in document["rows"] if row["case"] == "none"]
-    rows = [*clean, *strongest_attacks(document)]
-    names = ["clean" if row["attack"] == "none" else row["case"] for row in rows]
-    values = [(row["right"]["value"], row["rejected"]["value"]) for row in rows]
-    return "The strongest attack of each kind and radius", names, values
+    rows = attack_rows(document)
+    values = [(row["right"]["value"], row["rejected"]["value"]) for _, row in rows]
+    title = "The strongest attack of each kind, radius and noise"
+    return title, [name for name, _ in rows], values

@@ -1,8 +1,8 @@
 """What a guard defends against, by fixed rules from its measured figures.
 
-Attacks are judged by the strongest of each threat model and radius, on the pictures that the guard
-got right before; noise and faults by the frames it accepts. The vote is compared with the
-undefended model, which accepts as many frames by its own confidence.
+Attacks are judged by the strongest of each threat model, radius and noise under them, on the
+pictures that the guard got right before; noise and faults by the frames it accepts. The vote is
+compared with the undefended model, which accepts as many frames by its own confidence.
 
 - Defends: the vote is better beyond chance (95 %), and most is left: an attack fools less than a
   quarter (its interval's upper end), or more than half of the accepted frames are right.
@@ -18,10 +18,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from blurvote.benchmarks.robustness.attack.cases import SWITCH
 from blurvote.benchmarks.robustness.attack.choice import strongest
 from blurvote.benchmarks.robustness.degradations import NAMES
 
-__all__ = ["Verdict", "attack_verdict", "noise_verdict", "strongest_attacks", "summary"]
+__all__ = [
+    "Verdict",
+    "attack_rows",
+    "attack_verdict",
+    "noise_verdict",
+    "strongest_attacks",
+    "summary",
+]
 
 Verdict = Literal["defends", "does not defend", "harmless", "unknown"]
 Row = Mapping[str, Any]
@@ -39,12 +47,30 @@ class _Finding:
     figures: str
 
 
+def attack_rows(document: Mapping[str, Any]) -> list[tuple[str, Row]]:
+    """The rows that the card shows, by name: the pictures without an attack, then the strongest.
+
+    Those on noise come after the pictures under that noise, without which they say nothing.
+    """
+    untouched = [row for row in document["rows"] if row["attack"] == "none"]
+    rows = sorted([*untouched, *strongest_attacks(document)], key=_noise_under)
+    return [
+        (
+            "no attack" + row["case"].removeprefix("none")
+            if row["attack"] == "none"
+            else row["case"],
+            row,
+        )
+        for row in rows
+    ]
+
+
 def strongest_attacks(document: Mapping[str, Any]) -> list[Row]:
-    """The strongest attack of each threat model and radius, without the untouched pictures."""
+    """The strongest attack of each threat model, radius and noise, without untouched pictures."""
     rows = [row for row in document["rows"] if row["attack"] != "none"]
     return strongest(
         rows,
-        lambda row: (row["threat"], row["radius"]),
+        lambda row: (row["threat"], row["radius"], _noise_under(row)),
         # The share of all pictures decides among those equal on the pictures right before.
         lambda row: (_fooled(row)["value"] or 0.0) + 1e-6 * row["fooled"]["value"],
     )
@@ -133,14 +159,20 @@ def _missing(evaluated: Mapping[str, Any] | None, attacked: Mapping[str, Any] | 
     missing = ["noise"] if "gaussian" not in faults else []
     absent = [name for name in _FAULTS if name not in faults]
     missing += [f"faults of the sensor ({', '.join(absent)})"] if absent else []
-    # An adaptive attack without a bound says how far one must go, not what a radius allows.
+    # An adaptive attack without a bound says how far one must go, not what a radius allows; one on
+    # the noise switch goes a single way, where others are open.
     bounded = attacked and any(
-        row["threat"] == "adaptive" and row["epsilon"] for row in attacked["rows"]
+        row["threat"] == "adaptive" and row["epsilon"] and row["attack"] not in SWITCH
+        for row in attacked["rows"]
     )
     if not bounded:
         missing.append("an attacker who knows the defence (adaptive attack with a bound)")
     missing += [f"{name} attacks" for name in _GRAVEST[1:4] if name not in threats]
     return [*missing, "prints and patches", "frames that went through a video codec"]
+
+
+def _noise_under(row: Row) -> float:
+    return float(row.get("noise", 0.0))  # absent from results of earlier versions
 
 
 def _fooled(row: Row) -> Mapping[str, Any]:

@@ -21,7 +21,7 @@ from blurvote.runtime.errors import SinkError, SourceError
 __all__ = ["Journal"]
 
 SCHEMA = "blurvote.journal/1"
-REVISION = 1  # of the lab: raised by every change that alters what is measured
+REVISION = 2  # of the lab: raised by every change that alters what is measured
 _START = json.dumps({"schema": SCHEMA}).encode()[:-1]
 
 

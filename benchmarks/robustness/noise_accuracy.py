@@ -11,6 +11,7 @@ are reported, gave it nothing. A video's quantiles are over its frames, as it is
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -18,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blurvote.benchmarks.robustness.noise_table import TEXTURE, TEXTURE_SPREAD
+from blurvote.runtime.command import positive_int
 from blurvote.runtime.defense import Defense
 from blurvote.runtime.demo.scenes import add_noise
-from blurvote.runtime.errors import SourceError
+from blurvote.runtime.errors import BlurvoteError, SourceError
 from blurvote.runtime.noise import (
     GAUSSIAN_PER_RESPONSE,
     SEGMENT,
@@ -93,20 +95,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--images", metavar="DIR", help="photographs, without noise of their own")
     parser.add_argument("--video", metavar="FILE")
-    parser.add_argument("--every", type=int, default=1, help="take every Nth frame of the video")
+    parser.add_argument(
+        "--every", type=positive_int, default=1, help="take every Nth frame of the video"
+    )
     args = parser.parse_args(arguments)
-    if not args.images and not args.video:
+    try:
+        _run(args.images, args.video, args.every)
+    except BlurvoteError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _run(images: str | None, video: str | None, every: int) -> None:
+    if not images and not video:
         raise SourceError("nothing to estimate: give --images DIR or --video FILE")
-    if args.images:
-        photographs = list(_frames(args.images))
+    if images:
+        photographs = list(_frames(images))
+        if len(photographs) < 2:
+            raise SourceError(
+                f"{images} holds {len(photographs)} photographs; expected at least 2, as every "
+                "second one is reported and those between are what the table was drawn from"
+            )
         median, spread = texture(photographs[::2])
         print(f"texture of {len(photographs[::2])} photographs: median {median:.4f}, spread of its")
         print(f"logarithm {spread:.2f}; drawn in the table: {TEXTURE}, {TEXTURE_SPREAD}")
         _print_levels(f"{len(photographs[1::2])} other photographs", photographs[1::2])
-    if args.video:
-        frames = list(_frames(args.video))[:: args.every]
+    if video:
+        frames = list(_frames(video))[::every]
+        if not frames:
+            raise SourceError(f"{video} holds no frames that can be read")
         _print_levels(f"{len(frames)} frames of a video", frames)
-    return 0
 
 
 def _print_levels(title: str, frames: Sequence[Pixels]) -> None:
@@ -130,10 +149,16 @@ def _errors(found: Estimates, level: float) -> str:
 
 
 def _frames(uri: str) -> Iterator[Pixels]:
-    """RGB frames."""
+    """RGB frames, all of a size whose noise can be read."""
+    builder = ViewBuilder(Defense())
     source = open_source(uri)
     try:
         while frame := source.read():
+            if not builder.noise_grid(frame.height, frame.width)[2]:
+                raise SourceError(
+                    f"{uri} holds a frame of {frame.width}x{frame.height} px, whose noise cannot "
+                    "be read; leave out those of less than 40 px a side"
+                )
             yield np.ascontiguousarray(frame.as_rgb())
     finally:
         source.close()

@@ -24,6 +24,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from blurvote.runtime.command import natural, positive_int
 from blurvote.runtime.noise import (
     GAUSSIAN_PER_RESPONSE,
     SEGMENT,
@@ -118,8 +119,10 @@ def _braced(values: Iterable[str], indent: int) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the table as C++; see the module."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--segments", type=int, default=SEGMENTS, help="drawn for each knot")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--segments", type=positive_int, default=SEGMENTS, help="drawn for each knot"
+    )
+    parser.add_argument("--seed", type=natural, default=0)
     args = parser.parse_args(arguments)
     print(_HEAD)
     print(f"const double kNoiseLevels[kNoiseKnots] = {_braced(map(str, LEVELS), 4)};")

@@ -22,8 +22,6 @@ from blurvote.runtime.views import ViewBuilder
 
 __all__ = ["NoiseTwin", "Place"]
 
-_STEP, _FIRST = 8, 4  # of the view rows at which noise is read
-
 
 @dataclass(frozen=True)
 class Place:
@@ -61,22 +59,10 @@ class NoiseTwin:
         Raises:
             DefenseError: frames of that size cannot be served.
         """
-        from blurvote.export.reference import view_axes, view_matrices
-
         if (height, width) not in self._places:
-            clean = plain(self.defense, (0,))
-            axis, _ = view_axes(clean, height, width)
-            centres = (
-                (2 * (axis.offset + row) + 1) * height // (2 * axis.resized)
-                for row in range(_FIRST, axis.crop, _STEP)
-            )
-            rows = tuple(min(max(row, 1), height - 2) for row in centres)
-            read = np.flatnonzero(np.abs(view_matrices(clean, height, width).cols[0]).max(axis=0))
-            count = max(0, int(read[-1]) + 1 - int(read[0]) - 2) // SEGMENT
+            rows, first, segments = self._builder.noise_grid(height, width)
             gain = self._builder.noise_gain(height, width)
-            self._places[height, width] = Place(
-                rows, int(read[0]), count if height >= 3 and rows else 0, gain
-            )
+            self._places[height, width] = Place(tuple(rows.tolist()), first, segments, gain)
         return self._places[height, width]
 
     def levels(self, frames: torch.Tensor) -> torch.Tensor:

@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 
 from blurvote.benchmarks.robustness.denoiser import Denoiser
 from blurvote.export.denoiser.loading import SHIPPED_FILE
+from blurvote.export.denoiser.network import MULTIPLE
+from blurvote.runtime.command import natural, positive_int
 from blurvote.runtime.defense import Defense
 from blurvote.runtime.demo.scenes import add_noise
 from blurvote.runtime.errors import BlurvoteError, SourceError
@@ -78,7 +80,7 @@ def methods(denoisers: dict[str, Path]) -> dict[str, Method]:
     Raises:
         SourceError: a file is no denoiser.
     """
-    shipped = Denoiser(SHIPPED_FILE, multiple=4)
+    shipped = Denoiser(SHIPPED_FILE, multiple=MULTIPLE)
     found: dict[str, Method] = {
         "noisy": lambda view, level, estimate: view,
         "shipped": _learned(shipped, read=False),
@@ -179,8 +181,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--denoiser", action="append", default=[], metavar="NAME=ONNX", help="one more to compare"
     )
-    parser.add_argument("--count", type=int, default=60, help="pictures, spread over the folder")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--count", type=positive_int, default=60, help="pictures, spread over the folder"
+    )
+    parser.add_argument("--seed", type=natural, default=0)
     parser.add_argument("--out", type=Path, default=Path("lab-output/psnr"))
     args = parser.parse_args(arguments)
     try:

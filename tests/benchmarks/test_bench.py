@@ -309,7 +309,7 @@ def test_a_frames_guard_is_measured_as_far_as_it_goes(tmp_path: Path) -> None:
     assert "always runs all views" in reasons["cascade"]
 
 
-@pytest.mark.parametrize("decision", ["majority", "mean"])
+@pytest.mark.parametrize("decision", ["majority", "mean", "single"])
 def test_a_denoiser_is_paid_for_by_noisy_frames(decision: Any, tmp_path: Path) -> None:
     fields: dict[str, Any] = (
         {"threshold": 0.1, "noisy_threshold": 0.1} if decision == "mean" else {}
@@ -321,7 +321,11 @@ def test_a_denoiser_is_paid_for_by_noisy_frames(decision: Any, tmp_path: Path) -
     assert found["clean"]["denoised_rate"] < found["noise 0.25"]["denoised_rate"] == 1
     ways = {"undefended", "batched"} | ({"cascade"} if decision == "majority" else set())
     assert set(found["noise 0.25"]["mean_times_undefended"]) == ways
-    assert "100.0% are denoised." in (tmp_path / "out" / "report.md").read_text()
+    report = (tmp_path / "out" / "report.md").read_text()
+    assert "100.0% are denoised." in report
+    # One view has none to agree with.
+    assert ("agreement_rate" in found["clean"]) == (decision != "single")
+    assert ("the first two views agree" in report) == (decision != "single")
 
 
 @pytest.mark.parametrize("harness", ["built-in", "loadgen"])

@@ -35,7 +35,7 @@ def test_the_report_has_what_was_measured() -> None:
     for part in (
         "AMD EPYC 9B14, 2 usable cores",
         "onnxruntime 1.31.0",
-        "agree on 90.0% of 100 images",
+        "clean: of 100 images, the first two views agree on 90.0%.",
         "**Caution:** the governor",
         "achieved: one view 104 GFLOP/s",
         "8.13 (completed_qps)",

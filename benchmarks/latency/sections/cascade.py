@@ -50,7 +50,8 @@ def measure(bench: Bench) -> None:
             for way, function in ways.items():
                 samples[way].append(stopwatch(function, bench.method.pause_s))
             verdict = next(iter(guards.values())).classify(frame)
-            agreed.append(not verdict.disagreement)
+            if verdict.disagreement is not None:  # as it always is where one view decides
+                agreed.append(not verdict.disagreement)
             denoised.append(verdict.denoised)
         timings = {way: summarise(values) for way, values in samples.items()}
         measured = Measured(timings, samples, samples)
@@ -64,16 +65,22 @@ def measure(bench: Bench) -> None:
 
 
 def _split(samples: dict[str, list[float]], agreed: Any) -> dict[str, Any]:
-    """Means and p99 over all pictures, and of the cascade over those that agree and the rest."""
+    """Means and p99 over all pictures, and of the cascade over those that agree and the rest.
+
+    Args:
+        samples: ms of each picture, by way.
+        agreed: whether its first two views do, bool; empty where there are no two.
+    """
     undefended = np.array(samples["undefended"])
     mean = {way: float(np.mean(values)) for way, values in samples.items()}
     found: dict[str, Any] = {
-        "images": len(agreed),
-        "agreement_rate": float(agreed.mean()),
+        "images": len(undefended),
         "mean_ms": mean,
         "p99_ms": {way: summarise(values).p99 for way, values in samples.items()},
         "mean_times_undefended": {way: value / mean["undefended"] for way, value in mean.items()},
     }
+    if len(agreed):
+        found["agreement_rate"] = float(agreed.mean())
     if "cascade" in samples:
         cascade = np.array(samples["cascade"])
         found["agree"] = _part(cascade[agreed], undefended[agreed])

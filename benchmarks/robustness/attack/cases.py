@@ -13,6 +13,7 @@ __all__ = [
     "ATTACKS",
     "CLEAN",
     "EVADED",
+    "L2",
     "SWITCH",
     "THREATS",
     "Attack",
@@ -53,6 +54,9 @@ ATTACKS: dict[str, str] = {
     "evade": "of such a guard: a noisy frame (--noise) is made to read quiet (PGD)",
 }
 
+L2 = ("pgd-l2", "random-l2")
+"""Attacks whose radius is of the whole frame."""
+
 SWITCH = ("force", "evade")
 """Attacks on the noise switch, which only adaptive guards have."""
 
@@ -66,7 +70,6 @@ THREATS: dict[str, str] = {
 }
 
 _UNBOUNDED = ("until-confident", "none")
-_L2 = ("pgd-l2", "random-l2")
 _SGD_STEPS = 30  # of the source; always counted, whatever other steps are
 
 
@@ -125,7 +128,7 @@ class Case:
         if not self.epsilon:
             return "-"
         plain, levels = f"{self.epsilon:g}", f"{255 * self.epsilon:g}/255"
-        return plain if self.attack in _L2 else min(plain, levels, key=len)
+        return plain if self.attack in L2 else min(plain, levels, key=len)
 
 
 CLEAN = Case("none", "none", 0.0)

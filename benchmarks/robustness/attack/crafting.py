@@ -20,7 +20,7 @@ from blurvote.benchmarks.robustness.attacks.acceptance import (
 )
 from blurvote.benchmarks.robustness.attacks.ascent import ascent
 from blurvote.benchmarks.robustness.attacks.blackbox import Query, square
-from blurvote.benchmarks.robustness.attacks.budget import Budget, Norm, Start
+from blurvote.benchmarks.robustness.attacks.budget import Budget, Norm, Start, whole_levels
 from blurvote.benchmarks.robustness.attacks.fgsm import fgsm
 from blurvote.benchmarks.robustness.attacks.frames8bit import quantise, to_frames, to_pixels
 from blurvote.benchmarks.robustness.attacks.objectives import LogitsOf, Objective
@@ -200,15 +200,16 @@ def _run(
     seed: int,
     initial: torch.Tensor | None = None,
 ) -> Attacked:
+    epsilon = _radius(case, norm)
     if case.attack == "fgsm":
-        return fgsm(objective, frames, case.epsilon, "sign")
+        return fgsm(objective, frames, epsilon, "sign")
     if case.attack == "scaled":
-        return fgsm(objective, frames, case.epsilon, "scaled")
+        return fgsm(objective, frames, epsilon, "scaled")
     if case.attack == "sgd":
-        return ascent(objective, frames, case.epsilon, checkpoints=case.steps)
+        return ascent(objective, frames, epsilon, checkpoints=case.steps)
     # Random noise would only make a frame that evades read noisier.
     start: Start = "clean" if case.attack in SWITCH else "random"
-    budget = Budget(case.epsilon, norm, case.steps, case.restarts, start, enough=enough)
+    budget = Budget(epsilon, norm, case.steps, case.restarts, start, enough=enough)
     return pgd(objective, frames, budget, [seed], initial)
 
 
@@ -216,7 +217,12 @@ def _initial(case: Case, twin: Twin, frames: torch.Tensor) -> torch.Tensor | Non
     """Where PGD starts: what `force` adds at first is what the noise estimate hears best."""
     if case.attack != "force" or twin.noise is None:
         return None
-    return frames + case.epsilon * twin.noise.loudest(frames)
+    return frames + _radius(case, "linf") * twin.noise.loudest(frames)
+
+
+def _radius(case: Case, norm: Norm) -> float:
+    """As far as 8-bit frames go in the case's ball."""
+    return whole_levels(case.epsilon) / 255 if norm == "linf" else case.epsilon
 
 
 def _crafted(found: Attacked, pixels: Pixels, epsilon: float, norm: Norm) -> Crafted:

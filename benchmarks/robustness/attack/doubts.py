@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
-from blurvote.benchmarks.robustness.attack.cases import SWITCH
+from blurvote.benchmarks.robustness.attack.cases import L2, SWITCH
 from blurvote.benchmarks.robustness.attack.score import Row
 from blurvote.benchmarks.robustness.attacks.warnings import Evidence, Successes, attack_warnings
 from blurvote.benchmarks.robustness.statistics import Share
@@ -13,24 +14,40 @@ __all__ = ["warnings_of"]
 
 
 def warnings_of(rows: Sequence[Row]) -> list[str]:
-    """Signs that the attacks were too weak, for each radius on its own.
+    """Signs that the attacks were too weak, for each noise level and radius on its own.
 
     Successes are counted on the pictures that the guard got right before: errors that were there
-    anyway would pass for the attack's. Attacks without a bound differ in how far they went, so of
-    them only the gradients are checked.
+    anyway would pass for the attack's. Attacks without a bound differ in how far they went, and
+    those on the noise switch want the noise to be misread first, so neither is compared with
+    others: of these only the gradients are checked, and whether the latter have converged.
     """
-    # Of frames without noise alone, and not of attacks that want the noise to be misread.
-    rows = [row for row in rows if not row.noise and row.attack not in SWITCH]
+    attacks = [row for row in rows if row.attack != "none"]
     found = []
-    for radius in dict.fromkeys(row.radius for row in rows if row.attack != "none"):
-        part = [row for row in rows if row.radius == radius and row.attack != "none"]
-        if part[0].epsilon:
-            norm = "L2" if part[0].attack == "pgd-l2" else "L-inf"
-            place, evidence = f"at {norm} {radius}", _evidence(part)
+    for key in dict.fromkeys(map(_compared, attacks)):
+        part = [row for row in attacks if _compared(row) == key]
+        first = part[0]
+        if first.attack in SWITCH:
+            evidence = _of_switch(part)
+        elif first.epsilon:
+            evidence = _evidence(part)
         else:
-            place, evidence = "without a bound", Evidence(zero_gradients=_stuck(part))
-        found += [f"{place}: {warning}" for warning in attack_warnings(evidence)]
+            evidence = Evidence(zero_gradients=_stuck(part))
+        found += [f"{_place(first)}: {warning}" for warning in attack_warnings(evidence)]
     return found
+
+
+def _compared(row: Row) -> tuple[float, str, str]:
+    """What rows that are held against each other have in common."""
+    return row.noise, row.radius, row.attack if row.attack in SWITCH else ""
+
+
+def _place(row: Row) -> str:
+    words = [row.attack] * (row.attack in SWITCH)
+    if row.epsilon:
+        words += ["at", "L2" if row.attack in L2 else "L-inf", row.radius]
+    else:
+        words += ["without a bound"]
+    return " ".join([*words, *([f"on noise {row.noise:g}"] if row.noise else [])])
 
 
 def _evidence(part: Sequence[Row]) -> Evidence:
@@ -39,18 +56,32 @@ def _evidence(part: Sequence[Row]) -> Evidence:
         for threat in ("control", "grey-box", "transfer", "adaptive", "black-box")
     }
     counted = {threat: _successes(row) for threat, row in by_threat.items()}
-    fewer, more = _steps(part, by_threat["adaptive"] or by_threat["grey-box"])
-    return Evidence(
+    return replace(
+        _converged(part, by_threat["adaptive"] or by_threat["grey-box"]),
         zero_gradients=_stuck(part),
         grey_box=counted["grey-box"],
         adaptive=counted["adaptive"],
         transfer=counted["transfer"],
         black_box=counted["black-box"],
         random=counted["control"],
+    )
+
+
+def _of_switch(part: Sequence[Row]) -> Evidence:
+    return replace(_converged(part, _strongest(part)), zero_gradients=_stuck(part))
+
+
+def _converged(part: Sequence[Row], row: Row | None) -> Evidence:
+    """The last two checkpoints of the attack that was strongest."""
+    same = [other for other in part if row and other.case == row.case and other.steps]
+    if len(same) < 2:
+        return Evidence()
+    fewer, more = same[-2:]
+    return Evidence(
         fewer_steps=_successes(fewer),
         more_steps=_successes(more),
-        fewer=fewer.steps if fewer else 0,
-        more=more.steps if more else 0,
+        fewer=fewer.steps,
+        more=more.steps,
     )
 
 
@@ -61,12 +92,6 @@ def _strongest(rows: Iterable[Row]) -> Row | None:
         key=lambda row: (row.fooled_of_correct.value, row.steps),
         default=None,
     )
-
-
-def _steps(part: Sequence[Row], row: Row | None) -> tuple[Row | None, Row | None]:
-    """The last two checkpoints of the attack that was strongest."""
-    same = [other for other in part if row and other.case == row.case and other.steps]
-    return (same[-2], same[-1]) if len(same) > 1 else (None, None)
 
 
 def _stuck(part: Iterable[Row]) -> Successes | None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from blurvote.benchmarks.drawing import COLOURS, house_style, new_figure, save_figure
 from blurvote.benchmarks.robustness.attack.cases import Case
-from blurvote.benchmarks.robustness.attack.measure import picture_file
+from blurvote.benchmarks.robustness.attack.measure import picture_file, start_frame
 from blurvote.benchmarks.robustness.dataset import Sample
 from blurvote.benchmarks.robustness.deployed import Deployed
 from blurvote.runtime.errors import SourceError
@@ -26,8 +26,13 @@ _AMPLIFIED = 16  # of the change, to be seen; less where it is large
 _SIDE = 180  # pixels of a thumbnail
 _LETTERS = 18  # of a label
 
+Pixels = NDArray[np.uint8]
+Row = tuple[Sample, list[Pixels], list[NDArray[np.int16]]]  # frames, and what changed them
 
-def draw(folder: Path, guard: Deployed, samples: Sequence[Sample], cases: Sequence[Case]) -> None:
+
+def draw(
+    folder: Path, guard: Deployed, samples: Sequence[Sample], cases: Sequence[Case], seed: int
+) -> None:
     """Writes `adversarial.png`: a row of frames and a row of changes per picture.
 
     Args:
@@ -35,6 +40,7 @@ def draw(folder: Path, guard: Deployed, samples: Sequence[Sample], cases: Sequen
         guard: asked what it makes of them.
         samples: those pictures.
         cases: the attacks; those of the largest radius are shown, as many as fit.
+        seed: of the run, which drew the noise that frames were under before they were attacked.
 
     Raises:
         ProviderError: matplotlib is missing.
@@ -44,20 +50,24 @@ def draw(folder: Path, guard: Deployed, samples: Sequence[Sample], cases: Sequen
     rows = []
     for sample in samples:
         try:
-            frames = [
-                np.ascontiguousarray(
-                    read_image(str(picture_file(folder / "adversarial", case, sample)))[..., ::-1]
-                )
-                for case in chosen
+            frames = [_kept(folder, case, sample) for case in chosen]
+            changes = [
+                frame.astype(np.int16) - start_frame(seed, case, sample)
+                for case, frame in zip(chosen, frames, strict=True)
             ]
         except SourceError:  # a picture that could not be attacked; the report lists it
             continue
-        rows.append((sample, frames))
+        rows.append((sample, frames, changes))
     if not rows:
         return
     with house_style():
         figure = _grid(guard, chosen, rows)
     save_figure(figure, folder / "adversarial.png")
+
+
+def _kept(folder: Path, case: Case, sample: Sample) -> Pixels:
+    pixels = read_image(str(picture_file(folder / "adversarial", case, sample)))
+    return np.ascontiguousarray(pixels[..., ::-1])
 
 
 def _chosen(cases: Sequence[Case]) -> list[Case]:
@@ -74,13 +84,9 @@ def _chosen(cases: Sequence[Case]) -> list[Case]:
     return sorted(found, key=lambda case: rank.get(case.attack, 9))[:_COLUMNS]
 
 
-def _grid(
-    guard: Deployed,
-    cases: Sequence[Case],
-    rows: Sequence[tuple[Sample, list[NDArray[np.uint8]]]],
-) -> Any:
+def _grid(guard: Deployed, cases: Sequence[Case], rows: Sequence[Row]) -> Any:
     # As much as leaves the largest change of all inside of black and white.
-    changes = [frame.astype(np.int16) - frames[0] for _, frames in rows for frame in frames]
+    changes = [change for _, _, each in rows for change in each]
     largest = max(int(np.abs(change).max()) for change in changes)
     times = max(1, min(_AMPLIFIED, 127 // max(1, largest)))
     figure, axes = new_figure(
@@ -92,7 +98,7 @@ def _grid(
     )
     for axis in axes.flat:
         axis.set_axis_off()
-    for n, (sample, frames) in enumerate(rows):
+    for n, (sample, frames, changes) in enumerate(rows):
         for k, frame in enumerate(frames):
             upper, lower = axes[2 * n][k], axes[2 * n + 1][k]
             upper.imshow(_small(frame))
@@ -107,8 +113,7 @@ def _grid(
                     weight="bold",
                 )
             if k:
-                change = frame.astype(np.int16) - frames[0]
-                shown = (128 + times * change).clip(0, 255).astype(np.uint8)
+                shown = (128 + times * changes[k]).clip(0, 255).astype(np.uint8)
                 lower.imshow(_small(shown))
             else:
                 said = f"truth:\n{_name(guard, sample.label)}\n\nbeside it:\nthe change,\n"
@@ -121,7 +126,9 @@ def _grid(
 def _heading(case: Case) -> str:
     if case.attack == "none":
         return "clean"
-    return "\n".join([case.attack, f"{case.threat} {case.radius.strip('-')}".strip()])
+    return "\n".join(
+        [case.attack, f"{case.threat} {case.radius.strip('-')}".strip(), *case.variant]
+    )
 
 
 def _verdict(guard: Deployed, frame: NDArray[np.uint8], truth: int) -> tuple[str, str]:

@@ -7,7 +7,7 @@
 - `adversarial.png`: drawn by `blurvote.benchmarks.robustness.attack.examples`.
 
 Each is left out where there is nothing to draw. The table has everything; where it is long, the
-pictures show the strongest attack of each threat model and radius.
+pictures show the strongest attack of each threat model, radius and noise.
 """
 
 from __future__ import annotations
@@ -77,10 +77,12 @@ def last_rows(rows: Sequence[Row]) -> list[Row]:
 
 
 def _shown(rows: Sequence[Row], most: int) -> list[Row]:
-    """All if they are few, else the strongest of each threat model and radius."""
-    if len(rows) <= most:
-        return list(rows)
-    return strongest(rows, lambda row: (row.threat, row.radius), lambda row: row.fooled.value)
+    """All if they are few, else the strongest of each threat model and radius; by noise."""
+    if len(rows) > most:
+        rows = strongest(
+            rows, lambda row: (row.threat, row.radius, row.noise), lambda row: row.fooled.value
+        )
+    return sorted(rows, key=lambda row: row.noise)
 
 
 def _attacks(rows: Sequence[Row]) -> Any:
@@ -251,4 +253,6 @@ def _compared(guards: Mapping[str, Sequence[Row]]) -> Any:
 
 
 def _name(row: Row) -> str:
-    return "clean pictures" if row.case == "none" else row.case
+    if row.attack != "none":
+        return row.case
+    return f"no attack {row.variant}" if row.noise else "clean pictures"

@@ -14,14 +14,20 @@ from typing import Any
 
 from blurvote.benchmarks.optional import require
 from blurvote.benchmarks.robustness.attack import examples, figures, report
-from blurvote.benchmarks.robustness.attack.cases import ATTACKS, SWITCH, Case, cases, parse_epsilon
+from blurvote.benchmarks.robustness.attack.cases import ATTACKS, Case, cases, parse_epsilon
+from blurvote.benchmarks.robustness.attack.checks import (
+    cases_of_guard,
+    check_guard,
+    check_surrogate,
+    check_twin,
+)
 from blurvote.benchmarks.robustness.attack.collected import Collected, Skipped, collect
 from blurvote.benchmarks.robustness.attack.comparison import comparison
 from blurvote.benchmarks.robustness.attack.doubts import warnings_of
-from blurvote.benchmarks.robustness.attack.measure import Job, Plan, measure, start_frame
+from blurvote.benchmarks.robustness.attack.measure import Job, Plan, measure
 from blurvote.benchmarks.robustness.attack.score import Row, names, rows
 from blurvote.benchmarks.robustness.card import write_card
-from blurvote.benchmarks.robustness.dataset import Sample, open_dataset
+from blurvote.benchmarks.robustness.dataset import Dataset, Sample, open_dataset
 from blurvote.benchmarks.robustness.deployed import Deployed
 from blurvote.benchmarks.robustness.journal import Journal
 from blurvote.benchmarks.robustness.outputs import (
@@ -32,15 +38,14 @@ from blurvote.benchmarks.robustness.outputs import (
 )
 from blurvote.benchmarks.robustness.sweep import Progress, sweep
 from blurvote.runtime.engines.arguments import engine_settings
-from blurvote.runtime.errors import BlurvoteError, DefenseError, GuardError, SourceError
+from blurvote.runtime.errors import BlurvoteError, SourceError
 from blurvote.runtime.machine import usable_cores
 from blurvote.runtime.tuning import guard_sha256
 
 __all__ = ["SCHEMA", "Measured", "run"]
 
 SCHEMA = "blurvote.attack/1"
-_CHECKED = 8  # frames on which the twin is compared with the guard
-_CHECKED_NOISE = 0.25  # on half of them, if there is a noise switch
+_JOURNAL = "attack.jsonl"
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,30 @@ class Measured:
     summary: str
 
 
+@dataclass(frozen=True)
+class _Prepared:
+    """A guard that may be attacked.
+
+    Attributes:
+        guard: loaded.
+        dataset, samples: the pictures, and those that are drawn.
+        cases: what is run on each.
+        plan: for the workers, of whom there are so many.
+        settings: that results depend on.
+        checked, notes: what the checks of its twin and its surrogate found.
+    """
+
+    guard: Deployed
+    dataset: Dataset
+    samples: Sequence[Sample]
+    cases: list[Case]
+    plan: Plan
+    workers: int
+    settings: dict[str, Any]
+    checked: dict[str, Any]
+    notes: list[str]
+
+
 def run(args: argparse.Namespace) -> int:
     """Attacks every guard, publishes, and returns the exit status."""
     require(
@@ -73,7 +102,9 @@ def run(args: argparse.Namespace) -> int:
     stems = [Path(guard).stem for guard in args.guards]
     if len(set(stems)) < len(stems):
         raise BlurvoteError("two guards have the same file name, which names their results; rename")
-    measured = [_attack(args, Path(guard), wanted) for guard in args.guards]
+    # All before the first attack, which takes hours that a late refusal would lose.
+    prepared = [_prepared(args, Path(guard), wanted) for guard in args.guards]
+    measured = [_attack(args, one) for one in prepared]
     if args.json:
         print(json.dumps([one.document for one in measured], indent=1))
     else:
@@ -119,35 +150,23 @@ def _noise(text: str) -> float:
     return value
 
 
-def _of_guard(args: argparse.Namespace, guard: Deployed, wanted: Sequence[Case]) -> list[Case]:
-    """The cases that this guard can be asked; without a noise switch there is none to attack."""
-    if guard.defense.adaptive:
-        return list(wanted)
-    named = [name for name in SWITCH if name in args.attack]
-    if named:
-        raise GuardError(
-            f"{guard.path} judges all frames by the same views, so there is no noise switch that "
-            f"{named[0]} could attack; leave {' and '.join(named)} out, or export the model with a "
-            "denoiser"
-        )
-    asked = {0.0, *map(_noise, args.noise)}  # evade may have added another
-    return [case for case in wanted if case.attack not in SWITCH and case.noise in asked]
+def _prepared(args: argparse.Namespace, path: Path, wanted: Sequence[Case]) -> _Prepared:
+    """Refuses what cannot be attacked as asked.
 
-
-def _attack(args: argparse.Namespace, path: Path, wanted: Sequence[Case]) -> Measured:
+    Without a journal, which would stand in the corrected command's way; but one that is there must
+    be of these settings.
+    """
     guard = Deployed(path, engine_settings(args))
     dataset = open_dataset(args.dataset, guard.classes, guard.labels)
     samples = dataset.some(args.limit, args.seed)
     twin = Path(args.twin) if args.twin else None
     surrogate = Path(args.surrogate) if args.surrogate else None
-    _check_guard(guard)
-    wanted = _of_guard(args, guard, wanted)
+    check_guard(guard)
+    mine = cases_of_guard(guard, wanted, args.attack, [_noise(text) for text in args.noise])
     workers = min(args.workers or usable_cores(), max(1, len(samples)))
-    threads = max(1, usable_cores() // workers)
-    folder = Path(args.out) / path.stem
+    engine = engine_settings(args, max(1, usable_cores() // workers))
     shown = dataset.some(max(1, args.keep), args.seed) if args.keep > 0 else ()
-    keep = (frozenset(sample.key for sample in shown), folder / "adversarial")
-    engine = engine_settings(args, threads)
+    keep = (frozenset(sample.key for sample in shown), _folder(args, path) / "adversarial")
     plan = Plan(path, twin, surrogate, engine, args.device, args.seed, keep)
     settings = {
         "guard_sha256": guard_sha256(path),
@@ -159,19 +178,34 @@ def _attack(args: argparse.Namespace, path: Path, wanted: Sequence[Case]) -> Mea
         "options": dict(engine.options),
         "device": args.device,
     }
-    jobs = [Job(case, sample) for sample in samples for case in wanted]
-    # Before there is a journal of these settings, which the corrected command would not go on with.
-    checked = _check_twin(plan, guard, samples)
-    notes = _check_surrogate(plan, guard)
-    with Journal(folder / "attack.jsonl", settings, args.fresh) as journal:
+    checked = check_twin(plan, guard, samples)
+    notes = check_surrogate(plan, guard)
+    journal = _folder(args, path) / _JOURNAL
+    if journal.exists() and not args.fresh:
+        with Journal(journal, settings):
+            pass
+    return _Prepared(guard, dataset, samples, mine, plan, workers, settings, checked, notes)
+
+
+def _folder(args: argparse.Namespace, guard: Path) -> Path:
+    return Path(args.out) / guard.stem
+
+
+def _attack(args: argparse.Namespace, prepared: _Prepared) -> Measured:
+    guard, dataset, samples = prepared.guard, prepared.dataset, prepared.samples
+    plan, settings, checked = prepared.plan, prepared.settings, prepared.checked
+    path = plan.guard
+    folder = _folder(args, path)
+    jobs = [Job(case, sample) for sample in samples for case in prepared.cases]
+    with Journal(folder / _JOURNAL, settings, args.fresh) as journal:
         progress = Progress(f"{path.stem}: attacks", len(jobs), args.json)
-        sweep(jobs, functools.partial(measure, plan), journal, workers, progress)
+        sweep(jobs, functools.partial(measure, plan), journal, prepared.workers, progress)
         found = collect(journal.results(), samples)
     if not found.records:
         first = f"; the first: {found.skipped[0].why}" if found.skipped else ""
         raise SourceError(f"none of {len(samples)} pictures could be attacked{first}")
     table = _table(found)
-    warnings = [*warnings_of(table), *checked["doubts"], *notes]
+    warnings = [*warnings_of(table), *checked["doubts"], *prepared.notes]
     document = {
         "guard": guard_facts(guard),
         "dataset": pictures_facts(dataset) | {"drawn": len(samples)},
@@ -188,9 +222,8 @@ def _attack(args: argparse.Namespace, path: Path, wanted: Sequence[Case]) -> Mea
     written = write_json(folder / "attack.json", SCHEMA, document)
     write_text(folder / "attack.md", report.text_of(about, table))
     figures.draw(folder, table)
-    examples.draw(
-        folder, guard, [sample for sample in samples if sample in shown], list(found.records)
-    )
+    kept = [sample for sample in samples if plan.keep and sample.key in plan.keep[0]]
+    examples.draw(folder, guard, kept, list(found.records), args.seed)
     write_card(folder)
     summary = report.summary_of(about, table, folder)
     return Measured(path, table, written, about.skipped, summary)
@@ -201,78 +234,3 @@ def _table(found: Collected) -> tuple[Row, ...]:
     return tuple(
         row for case, records in found.records.items() for row in rows(case, records, named[case])
     )
-
-
-def _check_guard(guard: Deployed) -> None:
-    """Refuses guards on which the table's columns would not mean what they say."""
-    if guard.classes < 2:
-        raise GuardError(f"{guard.path} has one class, so that no label can be wrong")
-    if guard.metadata.kind == "frames" and (
-        guard.defense.decision == "single"
-        or 0 not in guard.defense.passes
-        or guard.defense.adaptive  # of a noisy frame only the denoised views leave the graph
-    ):
-        raise GuardError(
-            f"{guard.path} does not say what it makes of every clean frame, which the undefended "
-            "model is measured on; attack the same model's export with --input views"
-        )
-
-
-def _check_surrogate(plan: Plan, guard: Deployed) -> list[str]:
-    """Refuses a surrogate that cannot stand in; returns what is to be known of it."""
-    from blurvote.benchmarks.robustness.twin import Twin
-
-    if plan.surrogate is None:
-        return []
-    if guard_sha256(plan.surrogate) == guard_sha256(plan.guard):
-        raise BlurvoteError(f"the surrogate is {plan.guard} itself; transfer needs another model")
-    surrogate = Twin.load(plan.surrogate, None, plan.device)
-    if surrogate.classes != guard.classes:
-        raise GuardError(
-            f"the surrogate {plan.surrogate} has {surrogate.classes} classes and {plan.guard} has "
-            f"{guard.classes}; transfer needs another model of the same classes"
-        )
-    differing = [
-        n
-        for n, (own, other) in enumerate(zip(guard.labels, surrogate.labels, strict=False))
-        if own.split(",")[0].strip().casefold() != other.split(",")[0].strip().casefold()
-    ]
-    if not differing:
-        return []
-    first = differing[0]
-    return [
-        f"The surrogate {plan.surrogate.name} calls {len(differing)} of {guard.classes} classes by "
-        f"other names (class {first} is {surrogate.labels[first]!r}, not {guard.labels[first]!r}). "
-        f"If they mean other things, the transfer rows say nothing."
-    ]
-
-
-def _check_twin(plan: Plan, guard: Deployed, samples: Sequence[Sample]) -> dict[str, Any]:
-    """Refuses a twin that answers otherwise than the guard; returns how they compare."""
-    from dataclasses import asdict
-
-    from blurvote.benchmarks.robustness.twin import Twin
-    from blurvote.benchmarks.robustness.twin_check import check_twin, require_likeness
-
-    twin = Twin.load(plan.guard, plan.twin, plan.device)
-    frames: list[Any] = []
-    for sample in samples:
-        if len(frames) >= _CHECKED:
-            break
-        try:
-            pixels = sample.read()
-            guard.logits(pixels)
-        except (SourceError, DefenseError):
-            continue  # listed by the run itself
-        frames.append(pixels)
-        if guard.defense.adaptive:  # so that both sets of views are compared
-            noise = Case("none", "none", 0.0, noise=_CHECKED_NOISE)
-            frames.append(start_frame(plan.seed, noise, sample))
-    check = check_twin(twin, guard, frames)
-    doubts = require_likeness(check, twin, guard) if frames else []  # else the run says why
-    words = check.in_words()
-    if check.quantised:
-        words = f"of the fp32 twin {twin.path.name}, not of the int8 guard itself; {words}"
-    elif plan.twin:
-        words = f"of {twin.path.name}; {words}"
-    return asdict(check) | {"words": words, "file": twin.path.name, "doubts": doubts}

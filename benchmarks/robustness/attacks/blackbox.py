@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blurvote.benchmarks.optional import require
-from blurvote.benchmarks.robustness.attacks.budget import check_epsilon
+from blurvote.benchmarks.robustness.attacks.budget import check_epsilon, whole_levels
 from blurvote.runtime.errors import BlurvoteError, FrameError
 from blurvote.runtime.vote import REJECTED
 
@@ -123,7 +123,7 @@ def square(
             adv_criterion=client.wrong,
             loss=client.loss,
             max_iter=queries,
-            eps=float(np.floor(255 * epsilon + 1e-6) / 255),
+            eps=whole_levels(epsilon) / 255,
             p_init=min(first_share, fitting),
             batch_size=1,
             verbose=False,

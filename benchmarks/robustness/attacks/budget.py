@@ -8,7 +8,15 @@ from typing import Literal, get_args
 
 from blurvote.runtime.errors import BlurvoteError
 
-__all__ = ["CHECKPOINTS", "Budget", "Norm", "Start", "check_checkpoints", "check_epsilon"]
+__all__ = [
+    "CHECKPOINTS",
+    "Budget",
+    "Norm",
+    "Start",
+    "check_checkpoints",
+    "check_epsilon",
+    "whole_levels",
+]
 
 Norm = Literal["linf", "l2"]
 Start = Literal["random", "clean"]
@@ -94,6 +102,15 @@ def check_checkpoints(checkpoints: tuple[int, ...]) -> None:
             f"checkpoints are {checkpoints!r}; expected increasing numbers of steps from 1 on, "
             f"such as {CHECKPOINTS}"
         )
+
+
+def whole_levels(epsilon: float) -> int:
+    """The grey levels of 255 that an 8-bit frame may be changed by in the L-inf ball of `epsilon`.
+
+    An attack that goes up to 0.03 itself, 7.65 levels, ends with frames of 8 levels if they are
+    rounded, and of 7 once they are clipped to the ball: others than it aimed with.
+    """
+    return math.floor(255 * epsilon + 1e-6)
 
 
 def check_epsilon(epsilon: float, norm: str) -> None:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from blurvote.benchmarks.robustness.attacks.budget import Norm, check_epsilon
+from blurvote.benchmarks.robustness.attacks.budget import Norm, check_epsilon, whole_levels
 from blurvote.runtime.errors import FrameError
 
 __all__ = ["quantise", "show_perturbation", "to_frames", "to_pixels"]
@@ -42,8 +42,8 @@ def to_pixels(frames: Tensor) -> Pixels:
 def quantise(adversarial: Tensor, original: Pixels, epsilon: float, norm: Norm = "linf") -> Pixels:
     """8-bit frames near the adversarials and inside the ball around the originals.
 
-    L-inf: rounded to the nearest, and the change in grey levels clipped to
-    `floor(255 epsilon + 1e-6)`. Epsilon 0.01, for instance, allows 2 levels.
+    L-inf: rounded to the nearest, and the change in grey levels clipped to `whole_levels`. Epsilon
+    0.01, for instance, allows 2 levels.
 
     L2: the change is rounded toward the original, and then as many entries as the norm allows are
     rounded away from it, those with the largest fraction first. The norm of the change is at most
@@ -74,7 +74,7 @@ def quantise(adversarial: Tensor, original: Pixels, epsilon: float, norm: Norm =
         )
     change = levels.clip(0, 255) - original
     if norm == "linf":
-        most = np.floor(255 * epsilon + 1e-6)
+        most = whole_levels(epsilon)
         rounded: Float64 = np.rint(change).clip(-most, most)
     else:
         rounded = np.stack([_round_l2(one, 255 * epsilon) for one in change])

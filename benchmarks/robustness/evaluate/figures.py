@@ -33,27 +33,21 @@ from blurvote.benchmarks.robustness.evaluate.adaptive_score import (
     OWN_MEAN,
 )
 from blurvote.benchmarks.robustness.evaluate.examples import examples
-from blurvote.benchmarks.robustness.evaluate.lines import FAULTS, LINES, NOISE, line_names
+from blurvote.benchmarks.robustness.evaluate.lines import BLOG, LINES, line_names
 from blurvote.benchmarks.robustness.evaluate.measure import Plan
 from blurvote.benchmarks.robustness.evaluate.report import PUBLISHED
 from blurvote.benchmarks.robustness.evaluate.score import Row
 
 __all__ = ["draw", "figures", "representative"]
 
-_PALETTE = (*COLOURS[:6], "black", COLOURS[7])  # yellow is too pale for lines
-# Which of the lines the blog's five figures are, in their order.
-_BLOG = (
-    "clean view",
-    "single-blur view",
-    "double-blur view",
-    "majority, accepted frames",
-    "rejected by the majority",
-)
+_PALETTE = (*COLOURS[:6], "black", COLOURS[7], "#7F4A1E")  # yellow is too pale for lines
+_MARKS = (*MARKERS, "<")
 _CURVES = {"majority": 0, "mean": 1, "undefended confidence": 3, "single": 4}
 _DASHES = {"majority": "-", "mean": "--", "undefended confidence": "-.", "single": ":"}
 _CURVES |= {BLOGS_MAJORITY: 0, OWN_MAJORITY: 4, OWN_MEAN: 1}
 _DASHES |= {BLOGS_MAJORITY: "-", OWN_MAJORITY: "-", OWN_MEAN: "--"}
 _PANELS = 8
+_WIDEST = 0.36  # of a severity, that lines side by side take
 
 
 def draw(
@@ -140,10 +134,10 @@ def _noise(rows: list[Row], guard: Deployed) -> Any:
     levels = [_level(row) for row in rows]
     # Side by side within a level, so that no interval hides another.
     step = min(b - a for a, b in itertools.pairwise(levels)) / 18
-    accuracies, rejections = line_names(rows[0], NOISE)
-    for k, name in enumerate(accuracies):
-        _whiskers(left, rows, name, [x + (k - 3) * step for x in levels])
-        _blog(left, rows, name, (k - 3) * step)
+    accuracies, rejections = line_names(rows[0], "noise")
+    for name, shift in _side_by_side(accuracies, step):
+        _whiskers(left, rows, name, [x + shift for x in levels])
+        _blog(left, rows, name, shift)
     for name in rejections:
         _whiskers(right, rows, name, levels)
         _blog(right, rows, name, 0.0)
@@ -162,6 +156,10 @@ def _noise(rows: list[Row], guard: Deployed) -> Any:
     return figure
 
 
+def _side_by_side(names: Sequence[str], step: float) -> list[tuple[str, float]]:
+    return [(name, (k - (len(names) - 1) / 2) * step) for k, name in enumerate(names)]
+
+
 def _whiskers(axis: Any, rows: list[Row], name: str, places: list[float]) -> None:
     place, share_of = LINES[name]
     found = [(x, value) for x, row in zip(places, rows, strict=True) if (value := share_of(row))]
@@ -175,16 +173,16 @@ def _whiskers(axis: Any, rows: list[Row], name: str, places: list[float]) -> Non
     ]
     axis.errorbar(
         [x for x, _ in points], values, arms, label=name, color=_PALETTE[place],
-        marker=MARKERS[place], elinewidth=1.2, capsize=2.5, linewidth=1.6,
+        marker=_MARKS[place], elinewidth=1.2, capsize=2.5, linewidth=1.6,
         markeredgecolor="#333333", markeredgewidth=0.5,
     )  # fmt: skip
 
 
 def _blog(axis: Any, rows: list[Row], name: str, shift: float) -> None:
     """The published figures of a line as hollow marks."""
-    if name not in _BLOG:
+    if name not in BLOG:
         return
-    at = _BLOG.index(name)
+    at = BLOG[name]
     points = [
         (_level(row) + shift, 100 * PUBLISHED[row.degradation][at])
         for row in rows
@@ -194,7 +192,7 @@ def _blog(axis: Any, rows: list[Row], name: str, shift: float) -> None:
         return
     place = LINES[name][0]
     axis.plot(
-        *zip(*points, strict=True), linestyle="", marker=MARKERS[place], markersize=10,
+        *zip(*points, strict=True), linestyle="", marker=_MARKS[place], markersize=10,
         markerfacecolor="none", markeredgecolor=_PALETTE[place], markeredgewidth=1.6,
     )  # fmt: skip
     label = "hollow: Sethi (2023), ResNet50"
@@ -223,9 +221,10 @@ def _faults(rows: list[Row], guard: Deployed) -> Any:
     for axis, name in zip(axes.flat, names, strict=False):
         of_name = sorted((row for row in rows if _name(row) == name), key=_level)
         severities = [_level(row) for row in of_name]
-        accuracies, rejections = line_names(rows[0], FAULTS)
-        for k, line in enumerate((*accuracies, *rejections)):
-            _whiskers(axis, of_name, line, [x + (k - 1.5) * 0.09 for x in severities])
+        accuracies, rejections = line_names(rows[0], "faults")
+        shown = [*accuracies, *rejections]
+        for line, shift in _side_by_side(shown, _WIDEST / len(shown)):
+            _whiskers(axis, of_name, line, [x + shift for x in severities])
         axis.set(title=name, ylim=(0, 100), xlim=(0.5, 5.5))
         axis.set_xticks(range(1, 6))
         axis.grid(visible=False, axis="x")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
+from typing import Literal, cast
 
 from blurvote.benchmarks.robustness.evaluate.adaptive_score import (
     AT_BLOGS_COVERAGE,
@@ -13,10 +13,11 @@ from blurvote.benchmarks.robustness.evaluate.adaptive_score import (
 from blurvote.benchmarks.robustness.evaluate.score import Row
 from blurvote.benchmarks.robustness.statistics import Share
 
-__all__ = ["FAULTS", "LINES", "NOISE", "Line", "line_names"]
+__all__ = ["BLOG", "LINES", "Chart", "Line", "line_names"]
 
 Line = tuple[int, Callable[[Row], Share | None]]
 """Place in the palette, and the share of a row."""
+Chart = Literal["noise", "faults"]
 
 _REJECTED = "rejected by the majority"
 _SAME: dict[str, Line] = {
@@ -29,8 +30,6 @@ _SAME: dict[str, Line] = {
     "mean softmax, same coverage": (1, lambda row: row.mean),
     _REJECTED: (6, lambda row: row.rejected),
 }
-NOISE = [name for name in _SAME if name != _REJECTED]
-FAULTS = ["clean view", "majority, accepted frames", "no defence, same coverage"]
 
 
 def _decided(name: str, part: str) -> Callable[[Row], Share | None]:
@@ -51,20 +50,37 @@ _ADAPTIVE: dict[str, Line] = {
     "own mean, blog's coverage": (1, _decided(AT_BLOGS_COVERAGE, "accepted")),
     "clean, blog's coverage": (3, lambda row: row.confidence),
     "blog, rejected": (6, lambda row: row.rejected),
-    "own, rejected": (4, _decided(OWN_MAJORITY, "rejected")),
+    "own, rejected": (8, _decided(OWN_MAJORITY, "rejected")),
 }
 LINES = _SAME | _ADAPTIVE
 """By name; the same in every picture."""
 
+BLOG = {
+    "clean view": 0,
+    "single-blur view": 1,
+    "double-blur view": 2,
+    "majority, accepted frames": 3,
+    "blog, accepted frames": 3,
+    _REJECTED: 4,
+    "blog, rejected": 4,
+}
+"""Of the lines that the blog has figures for, their place among its five."""
 
-def line_names(row: Row, accuracies: list[str]) -> tuple[list[str], list[str]]:
-    """Lines of accuracy and lines of rejections of charts of rows like this one.
+# Panels are small: of faults only what decides is drawn.
+_FAULTS = ("clean view", "majority, accepted frames", "no defence, same coverage")
+_ADAPTIVE_FAULTS = (
+    "clean view",
+    "blog, accepted frames",
+    "own, accepted frames",
+    "clean, blog's coverage",
+)
 
-    Args:
-        row: any of them.
-        accuracies: what is drawn where all frames have the same views.
-    """
-    if not isinstance(row, AdaptiveRow):
-        return accuracies, [_REJECTED]
-    rejections = [name for name in _ADAPTIVE if name.endswith("rejected")]
-    return [name for name in _ADAPTIVE if name not in rejections], rejections
+
+def line_names(row: Row, chart: Chart) -> tuple[list[str], list[str]]:
+    """Lines of accuracy and lines of rejections of a chart of rows like this one."""
+    adaptive = isinstance(row, AdaptiveRow)
+    lines, few = (_ADAPTIVE, _ADAPTIVE_FAULTS) if adaptive else (_SAME, _FAULTS)
+    rejections = [name for name in lines if "rejected" in name]
+    return [
+        name for name in (lines if chart == "noise" else few) if name not in rejections
+    ], rejections

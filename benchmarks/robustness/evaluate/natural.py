@@ -21,12 +21,13 @@ from numpy.typing import NDArray
 
 from blurvote.benchmarks.report import table
 from blurvote.benchmarks.robustness import imagenet
-from blurvote.benchmarks.robustness.dataset import Dataset, Sample, open_dataset
+from blurvote.benchmarks.robustness.dataset import Dataset, open_dataset
 from blurvote.benchmarks.robustness.deployed import Deployed
 from blurvote.benchmarks.robustness.evaluate.measure import Plan
 from blurvote.benchmarks.robustness.evaluate.report import text_of
 from blurvote.benchmarks.robustness.evaluate.running import (
     Measured,
+    made_text,
     measured,
     settings_of,
     skipped_text,
@@ -120,7 +121,7 @@ def run(args: argparse.Namespace, guard: Deployed, plan: Plan) -> int:
     folder = Path(args.out) / guard.path.stem
     found = {
         name: measured(
-            _drawn(dataset, args),
+            dataset.some(args.limit, args.seed),
             plan,
             folder / f"{name}.jsonl",
             settings_of(plan, guard, dataset),
@@ -143,7 +144,7 @@ def run(args: argparse.Namespace, guard: Deployed, plan: Plan) -> int:
         "skipped": skipped,
         "rows": rows,
     }
-    text = _text(guard, outside, inside, left_out, rows, out, known)
+    text = _text(guard, plan, outside, inside, left_out, rows, out, known)
     written = write_json(folder / "imagenet-o.json", SCHEMA, document)
     write_text(folder / "imagenet-o.md", text)
     print(json.dumps(written, indent=1) if args.json else text)
@@ -176,10 +177,6 @@ def _of_own_views(answers: Answers) -> Answers:
         mean_label=found.mean_label,
         mean_confidence=found.mean_confidence,
     )
-
-
-def _drawn(dataset: Dataset, args: argparse.Namespace) -> tuple[Sample, ...]:
-    return dataset.some(args.limit, args.seed)
 
 
 def anomalies(answers: Answers) -> dict[str, Floats]:
@@ -243,6 +240,7 @@ def _area(inside: Floats, outside: Floats, seed: int) -> Area:
 
 def _text(
     guard: Deployed,
+    plan: Plan,
     outside: Dataset,
     inside: Dataset,
     left_out: int,
@@ -256,9 +254,9 @@ def _text(
         f"# {guard.path.name} on {outside.name}, pictures of no class",
         "",
         f"{first.outside} pictures of no class, and {first.inside} of ImageNet-O's 200 classes "
-        f"from {inside.name} ({left_out} of other classes were left out). AUPR in per cent, "
-        f"pictures of no class being the positive ones: larger is better, a score of pure chance "
-        f"has {100 * chance:.1f}. All with 95 % intervals.",
+        f"from {inside.name} ({left_out} of other classes were left out){made_text(plan)}. AUPR "
+        "in per cent, pictures of no class being the positive ones: larger is better, a score of "
+        f"pure chance has {100 * chance:.1f}. All with 95 % intervals.",
         "",
         table(
             ["degradation", "views", *(f"AUPR, {name}" for name in first.areas)],

@@ -23,6 +23,7 @@ __all__ = [
     "GREY",
     "Measured",
     "Prepare",
+    "made_text",
     "measured",
     "settings_of",
     "skipped_text",
@@ -111,6 +112,22 @@ def settings_of(plan: Plan, guard: Deployed, dataset: Dataset) -> dict[str, Any]
     if plan.short_side is not None:
         facts["short_side"] = plan.short_side
     return facts
+
+
+def made_text(plan: Plan) -> str:
+    """What else was done to the pictures, to go on with their number."""
+    text = ""
+    if plan.short_side is not None:
+        text = (
+            f", resized to a short side of {plan.short_side} px (smaller ones by a bicubic "
+            "enlargement, which has hardly any texture of its own: a camera's frames differ)"
+        )
+    if plan.repeats > 1:
+        text += (
+            f", {plan.repeats} draws of each random degradation, whose intervals are of the "
+            "pictures"
+        )
+    return text
 
 
 def skipped_text(skipped: list[Skipped]) -> str:

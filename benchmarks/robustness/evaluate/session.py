@@ -17,6 +17,7 @@ from blurvote.benchmarks.robustness.evaluate import adaptive_report, report
 from blurvote.benchmarks.robustness.evaluate.adaptive_score import AdaptiveRow, score_row
 from blurvote.benchmarks.robustness.evaluate.measure import Plan, variants
 from blurvote.benchmarks.robustness.evaluate.running import (
+    made_text,
     measured,
     settings_of,
     skipped_text,
@@ -148,17 +149,6 @@ def _check_subset(dataset: Dataset, plan: Plan) -> None:
         )
 
 
-def _made(plan: Plan) -> str:
-    """What else was done to the pictures, to go on with their number."""
-    text = f", enlarged to a short side of {plan.short_side} px" if plan.short_side else ""
-    if plan.repeats > 1:
-        text += (
-            f", {plan.repeats} draws of each random degradation, whose intervals are of the "
-            "pictures"
-        )
-    return text
-
-
 def _text(
     guard: Deployed, dataset: Dataset, plan: Plan, rows: list[Row], skipped: list[Skipped]
 ) -> str:
@@ -166,7 +156,7 @@ def _text(
     lines = [
         f"# {guard.path.name} on {dataset.name}",
         "",
-        f"{rows[0].images} pictures ({dataset.layout}){_made(plan)}; per cent, with 95 % "
+        f"{rows[0].images} pictures ({dataset.layout}){made_text(plan)}; per cent, with 95 % "
         "intervals. 'No defence, same coverage' keeps as many frames as the majority accepts, "
         "those of largest clean softmax; 'gain' is the majority's accuracy on accepted frames "
         "minus that. ± is the longer arm of an interval; evaluate.json has both ends.",

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import math
 import time
 import zlib
 from collections.abc import Callable
@@ -36,13 +35,12 @@ from blurvote.benchmarks.robustness.deployed import Deployed
 from blurvote.benchmarks.robustness.evaluate.measure import Plan, frame_of, recorder
 from blurvote.benchmarks.robustness.evaluate.running import measured, settings_of
 from blurvote.benchmarks.robustness.evaluate.smoothed_score import Smoothed, score_smoothed, text_of
-from blurvote.export.reference import build_views, view_matrices
+from blurvote.export.reference import build_views
 from blurvote.runtime import ViewBuilder
-from blurvote.runtime.defense import Defense
 from blurvote.runtime.errors import GuardError
 from blurvote.runtime.tuning import guard_sha256
 
-__all__ = ["ALPHA", "Smoothing", "choose", "prepare", "remaining_noise", "run", "text_of"]
+__all__ = ["ALPHA", "Smoothing", "choose", "prepare", "run", "text_of"]
 
 ALPHA = 0.001  # as Cohen et al. and Salman et al. take it
 _BATCH = 4  # copies at once: on one core larger batches only leave the caches
@@ -195,7 +193,7 @@ def prepare(how: Smoothing, plan: Plan) -> Callable[[Sample], dict[str, Any]]:
         )
         disturbed = smoothing.unit_view(view(noisy), mean, std)
         counts = smoothing.class_counts(smooth, disturbed, how.sigma, how.n, _BATCH, random)
-        left = how.sigma * remaining_noise(only_clean, *pixels.shape[:2])
+        left = how.sigma * builder.noise_gain(*pixels.shape[:2])
         once = _timed(lambda: classifier(left)(disturbed[None]))
         return found | {
             "smoothed": {
@@ -216,18 +214,6 @@ def prepare(how: Smoothing, plan: Plan) -> Callable[[Sample], dict[str, Any]]:
         }
 
     return work
-
-
-def remaining_noise(defense: Defense, height: int, width: int) -> float:
-    """Standard deviation of independent noise of 1 per frame pixel on the clean view's grid.
-
-    The root of the mean, over the view, of the summed squares of each pixel's weights. Clamping,
-    which makes noise smaller near black and white, is not counted.
-    """
-    matrices = view_matrices(plain(defense, (0,)), height, width)
-    return math.sqrt(
-        (matrices.rows[0] ** 2).sum(axis=1).mean() * (matrices.cols[0] ** 2).sum(axis=1).mean()
-    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from blurvote.runtime import Defense
 from blurvote.runtime.cli import main
+from tests.benchmarks.robustness.conftest import ADAPTIVE
 
 Make = Callable[..., Path]
 
@@ -149,6 +150,25 @@ def test_other_settings_are_not_mixed_in(
     assert attack(tmp_path, guard, pictures, "--attack", "random", "--seed", 1) == 2
     assert "holds results of other settings (seed was 0, is 1)" in capsys.readouterr().err
     assert attack(tmp_path, guard, pictures, "--attack", "random", "--seed", 1, "--fresh") == 0
+
+
+def test_the_second_guard_is_refused_before_the_first_is_attacked(
+    conv_guard: Make,
+    guard: Path,
+    pictures: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    denoising = conv_guard("denoising.onnx", ADAPTIVE)
+    assert attack(tmp_path, denoising, guard, pictures, "--attack", "random,force") == 2
+    assert "conv.onnx judges all frames by the same views" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    # Results of other settings are found as early.
+    assert attack(tmp_path, guard, pictures, "--attack", "random") == 0
+    other = ("--attack", "random", "--seed", 1)
+    assert attack(tmp_path, denoising, guard, pictures, *other) == 2
+    assert "(seed was 0, is 1)" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "denoising").exists()
 
 
 def test_an_integer_guard_is_attacked_through_its_float_twin_and_labelled(

@@ -1,4 +1,4 @@
-"""Which figures the warnings are given: of one radius, of one norm, without the errors before."""
+"""Which figures the warnings are given: of one radius, norm and noise, less the errors before."""
 
 from __future__ import annotations
 
@@ -43,10 +43,14 @@ def made(case: Case, *fooled: int, wrong_before: int = 0, stuck: int = 0) -> lis
 
 
 def case(
-    attack: Any, threat: Any, epsilon: float = 2 / 255, steps: tuple[int, ...] = (10,)
+    attack: Any,
+    threat: Any,
+    epsilon: float = 2 / 255,
+    steps: tuple[int, ...] = (10,),
+    noise: float = 0.0,
 ) -> Case:
     plain = attack in ("random", "square", "fgsm")
-    return Case(attack, threat, epsilon, () if plain else steps)
+    return Case(attack, threat, epsilon, () if plain else steps, noise=noise)
 
 
 def test_sound_attacks_give_no_cause() -> None:
@@ -110,6 +114,38 @@ def test_more_steps_are_held_against_the_same_attack() -> None:
     ]
     (warning,) = warnings_of(table)
     assert "8 of 20 (40.0%) at 40 steps, 16 of 20 (80.0%) at 100" in warning
+
+
+def test_noise_levels_are_not_mixed() -> None:
+    noisy = {"noise": 0.375}
+    table = [
+        *made(case("pgd", "grey-box"), 3),
+        *made(case("pgd", "adaptive"), 4),
+        *made(case("pgd", "grey-box", **noisy), 15),
+        *made(case("pgd", "adaptive", **noisy), 16),
+    ]
+    assert warnings_of(table) == []
+    table += made(case("square", "black-box", **noisy), 17)
+    (warning,) = warnings_of(table)
+    assert warning.startswith("at L-inf 2/255 on noise 0.375: The black-box attack (17 of 20")
+    table = made(case("until-confident", "grey-box", 0.0, **noisy), 15, stuck=2)
+    (warning,) = warnings_of(table)
+    assert warning.startswith("without a bound on noise 0.375: Zero gradients on 2 of 20")
+
+
+def test_attacks_on_the_switch_are_checked_but_not_compared() -> None:
+    """What they reach is no measure of others: of some guards the other views are the better."""
+    table = [
+        *made(case("pgd", "grey-box"), 10),
+        *made(case("pgd", "adaptive"), 12),
+        *made(case("force", "adaptive"), 15),
+        *made(case("evade", "adaptive", noise=0.06), 0),
+    ]
+    assert warnings_of(table) == []
+    (warning,) = warnings_of(made(case("evade", "adaptive", noise=0.06), 17, stuck=4))
+    assert warning.startswith("evade at L-inf 2/255 on noise 0.06: Zero gradients on 3 of 20")
+    (warning,) = warnings_of(made(case("force", "adaptive", steps=(10, 40)), 5, 15))
+    assert warning.startswith("force at L-inf 2/255: More steps still help")
 
 
 def test_a_zero_gradient_of_a_fooled_picture_is_no_doubt() -> None:

@@ -89,6 +89,24 @@ def test_many_attacks_are_stood_for_by_the_strongest() -> None:
     assert figures._shown(every[:5], 16) == every[:5]
 
 
+def test_each_noise_level_has_its_own_strongest_attack_and_its_own_reference() -> None:
+    found = cases(
+        ("random", "fgsm", "pgd"), ("grey-box", "adaptive"), [n / 255 for n in (1, 2, 4)], [],
+        (10,), noises=(0.0, 0.375),
+    )  # fmt: skip
+    every = [row for n, case in enumerate(found) for row in made(case, n % 10)]
+    shown = figures._shown(every, 16)
+    # Of either level the untouched pictures first, then three radii of three threats.
+    assert [row.noise for row in shown] == [0.0] * 10 + [0.375] * 10
+    assert [figures._name(shown[n]) for n in (0, 10)] == [
+        "clean pictures",
+        "no attack on noise 0.375",
+    ]
+    kinds = [(row.threat, row.radius) for row in shown]
+    assert len(set(kinds[:10])) == 10
+    assert set(kinds[:10]) == set(kinds[10:])
+
+
 def test_lines_against_the_radius() -> None:
     with house_style():
         assert figures._against_radius(figures.last_rows(table([2 / 255]))) is None

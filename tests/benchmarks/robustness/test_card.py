@@ -10,8 +10,10 @@ from typing import Any
 import cv2
 import pytest
 
+from blurvote.benchmarks.robustness import card_figure
 from blurvote.benchmarks.robustness.card import card_text, write_card
 from blurvote.benchmarks.robustness.card_summary import (
+    attack_rows,
     attack_verdict,
     noise_verdict,
     strongest_attacks,
@@ -37,8 +39,9 @@ def attack(
     arm: float = 0.05,
     **more: Any,
 ) -> dict[str, Any]:
-    """A row of `attack.json`; the case is spelled `attack threat radius`."""
-    name, threat, radius = case.split() if " " in case else (case, case, "-")
+    """A row of `attack.json`; the case is `none` or `attack threat radius`, and `on noise s`."""
+    words, _, level = case.partition(" on noise ")
+    name, threat, radius = words.split() if " " in words else (words, words, "-")
     everywhere = fooled or 0.0
     return {
         "case": case,
@@ -46,7 +49,8 @@ def attack(
         "threat": threat,
         "radius": radius,
         "epsilon": 0.0 if radius == "-" else 0.01,
-        "steps": 40,
+        "steps": 0 if name == "none" else 40,
+        "noise": float(level or 0),
         "images": 100,
         "right": share(0.9 - 0.9 * everywhere),
         "fooled": share(everywhere),
@@ -202,6 +206,44 @@ def test_without_a_bounded_adaptive_attack_the_worst_is_unknown() -> None:
     assert wanted in lines[2]
     assert "until-confident adaptive -, without a bound (fooled 100 %" in lines[1]
     rows.append(attack("fgsm adaptive 2/255", 0.1, 0.1))
+    assert wanted not in summary(None, document(rows))[2]
+
+
+def test_each_noise_level_has_its_own_strongest_attack_and_its_own_reference() -> None:
+    """A frame that noise alone fools is no success of random signs on quiet frames."""
+    attacked = document(
+        [
+            attack("none", 0.0),
+            attack("none on noise 0.375", 0.0),
+            attack("random control 2/255", 0.01, 0.02),
+            attack("random control 2/255 on noise 0.375", 0.5, 0.5),
+            attack("pgd adaptive 2/255", 0.9, 0.5, 0.001),
+            attack("pgd adaptive 2/255 on noise 0.375", 0.8, 0.5, 0.001),
+        ]
+    )
+    quiet = ["random control 2/255", "pgd adaptive 2/255"]
+    noisy = [f"{name} on noise 0.375" for name in quiet]
+    assert {row["case"] for row in strongest_attacks(attacked)} == {*quiet, *noisy}
+    names = ["no attack", *quiet, "no attack on noise 0.375", *noisy]
+    assert [name for name, _ in attack_rows(attacked)] == names
+    named = [
+        line.split("|")[1].strip()
+        for line in card_text(None, attacked).splitlines()
+        if "| " in line
+    ]
+    steps = ", 40 steps"
+    assert [name.removesuffix(steps) for name in named if "strongest" not in name] == names
+    drawn = card_figure._attacks(attacked)
+    assert drawn[1] == names
+    del attacked["rows"][0]["noise"]  # as in results of earlier versions
+    assert [name for name, _ in attack_rows(attacked)] == names
+
+
+def test_an_attack_on_the_switch_alone_leaves_the_adaptive_attacker_unknown() -> None:
+    wanted = "an attacker who knows the defence (adaptive attack with a bound)"
+    rows = [attack("none", 0.0), attack("force adaptive 2/255", 0.1, 0.1)]
+    assert wanted in summary(None, document(rows))[2]
+    rows.append(attack("pgd adaptive 2/255", 0.1, 0.1))
     assert wanted not in summary(None, document(rows))[2]
 
 

@@ -127,7 +127,10 @@ def test_imagenet_o_lists_what_it_cannot_read_and_draws_by_the_limit(
     assert [entry["key"] for entry in printed["skipped"]] == [f"{wnids[0]}/broken.jpg"]
     (tmp_path / "val" / wnids[0] / "broken.jpg").unlink()
     arguments = (*arguments, "--limit", 4, "--fresh", "--workers", 1)
+    arguments = (*arguments, "--short-side", 24)
     assert evaluate(guard, tmp_path / "imagenet-o", *arguments, "-o", out) == 0
+    report = (out / "thousand" / "imagenet-o.md").read_text()
+    assert "(0 of other classes were left out), resized to a short side of 24 px (" in report
     assert (read(out, "imagenet-o")["rows"][0]["outside"]) == 4
 
 

@@ -12,11 +12,12 @@ from blurvote.benchmarks.robustness.noise_twin import NoiseTwin
 from blurvote.runtime import Defense, ViewBuilder
 from tests.benchmarks.robustness.conftest import ADAPTIVE
 
-SIZES = ((60, 80), (81, 50), (36, 36), (170, 230))
+SIZES = ((60, 80), (81, 50), (36, 36), (170, 230), (36, 60))
 DEFENSES = (
     ADAPTIVE,
     replace(ADAPTIVE, resize=50, crop=(40, 48)),
     replace(ADAPTIVE, fit="stretch", antialias=False),
+    replace(ADAPTIVE, interpolation="bicubic"),
 )
 
 

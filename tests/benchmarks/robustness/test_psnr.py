@@ -45,8 +45,21 @@ def test_mistakes(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "holds no pictures" in capsys.readouterr().err
     assert main([str(pictures), "--denoiser", "other=missing.onnx"]) == 2
     assert "missing.onnx is not a file" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        main([str(pictures), "--denoiser", "ffdnet.onnx"])
+    for words in (
+        ("--denoiser", "ffdnet.onnx"), ("--count", "-1"), ("--count", "0"), ("--seed", "-1"),
+    ):  # fmt: skip
+        with pytest.raises(SystemExit) as refused:
+            main([str(pictures), *words, "--out", str(tmp_path / "out")])
+        assert refused.value.code == 2
+    assert "'-1' is not an integer from 0 on" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_shipped_denoiser_is_given_the_sizes_that_it_takes() -> None:
+    view = np.random.default_rng(0).random((20, 28, 3)).astype(np.float32)
+    denoised = methods({})["shipped"](view, 0.1, 0.1)
+    assert denoised.shape == view.shape
+    assert np.isfinite(denoised).all()
 
 
 def test_numbers_are_those_of_the_definition(pictures: Path) -> None:
