@@ -59,8 +59,8 @@ class FeatureLoss:
         output = next(node for node in module.graph.nodes if node.op == "output")
         output.args = ((convolutions[0][0], *narrow[::2]),)
         module.graph.eliminate_dead_code()
-        self._module: Any = fx.GraphModule(module, module.graph).eval().requires_grad_(False)
-        self._module.to(memory_format=torch.channels_last)
+        cut: Any = fx.GraphModule(module, module.graph)
+        self._module = cut.eval().requires_grad_(False).to(memory_format=torch.channels_last)
         defense = Defense()
         self._mean = torch.tensor(defense.mean)[:, None, None]
         self._std = torch.tensor(defense.std)[:, None, None]

@@ -43,7 +43,7 @@ def _strands(rng: np.random.Generator, side: int) -> Field:
     dx, dy = np.cos(turn).astype(np.float32), np.sin(turn).astype(np.float32)
     y, x = np.mgrid[:side, :side].astype(np.float32)
     grain = float(np.exp(rng.uniform(np.log(0.6), np.log(2.5))))
-    grains = cv2.GaussianBlur(rng.standard_normal((side, side), np.float32), (0, 0), grain)
+    grains = _blurred(rng.standard_normal((side, side), np.float32), grain)
     total, stride = grains.copy(), np.float32(grain)
     steps = int(rng.integers(4, 12))
     ahead, behind = (x.copy(), y.copy()), (x.copy(), y.copy())
@@ -52,7 +52,8 @@ def _strands(rng: np.random.Generator, side: int) -> Field:
             u += sign * stride * dx
             v += sign * stride * dy
             fade = np.float32(1 - k / steps)
-            total += fade * cv2.remap(grains, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+            smear = cv2.remap(grains, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+            total += np.asarray(fade * smear, np.float32)
     return total
 
 
@@ -65,8 +66,9 @@ def _foliage(rng: np.random.Generator, side: int) -> Field:
     axes = (16 * size * rng.uniform(0.4, 2.0, (count, 2))).astype(int)
     turns, shades = rng.uniform(0, 180, count), rng.standard_normal(count)
     for centre, axis, turn, shade in zip(centres, axes, turns, shades, strict=True):
-        points = cv2.ellipse2Poly(centre.tolist(), axis.tolist(), int(turn), 0, 360, 45)
-        cv2.fillConvexPoly(field, points, float(shade), cv2.LINE_AA, shift=4)
+        corners = cv2.ellipse2Poly(centre.tolist(), axis.tolist(), int(turn), 0, 360, 45)
+        points = np.asarray(corners, np.int32)
+        cv2.fillConvexPoly(field, points, [float(shade)], cv2.LINE_AA, shift=4)
     return field
 
 
@@ -94,11 +96,14 @@ def _grating(rng: np.random.Generator, side: int) -> Field:
 
 def _grains(rng: np.random.Generator, side: int) -> Field:
     """Sand, gravel, spots: small blobs with a threshold."""
-    field = cv2.GaussianBlur(
-        rng.standard_normal((side, side), np.float32), (0, 0), float(np.exp(rng.uniform(-0.3, 1.6)))
-    )
+    noise = rng.standard_normal((side, side), np.float32)
+    field = _blurred(noise, float(np.exp(rng.uniform(-0.3, 1.6))))
     field /= field.std()
     return np.asarray(np.tanh(4 * (field - rng.uniform(-1, 1))), np.float32)
+
+
+def _blurred(field: Field, sigma: float) -> Field:
+    return np.asarray(cv2.GaussianBlur(field, (0, 0), sigma), np.float32)
 
 
 _KINDS = (_cloud, _strands, _foliage, _cells, _grating, _grains)

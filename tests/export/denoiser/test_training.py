@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ import numpy as np
 import pytest
 import torch
 
-from blurvote.export.denoiser import train
+from blurvote.export.denoiser import textures, train
 from blurvote.export.denoiser.leaves import dead_leaves
 from blurvote.export.denoiser.samples import PATCH, draw_batch
 from blurvote.export.denoiser.train import rate
 from blurvote.runtime.noise import estimate_noise
 
 
+@cache
 def leaves(count: int = 2, side: int = 320) -> np.ndarray:
     return np.stack([dead_leaves(0, number, side) for number in range(count)])
 
@@ -38,6 +40,22 @@ def test_images_are_neither_flat_nor_noise() -> None:
     read = [estimate_noise(np.ascontiguousarray(image)) for image in images]
     assert np.median([level or 0.0 for level in read]) < 0.03
     assert 25 < np.mean([image.std() for image in images]) < 100
+
+
+def test_textures_have_mean_0_and_variance_1_whatever_their_kind() -> None:
+    seen = set()
+    for kind in range(len(textures._KINDS)):
+        rng = np.random.default_rng(kind)
+        field = textures._KINDS[kind](rng, 96)
+        assert field.shape == (96, 96)
+        assert np.isfinite(field).all()
+        assert field.std() > 0
+        seen.add(field.tobytes())
+        drawn = textures.texture(np.random.default_rng(kind), 96)
+        assert drawn.dtype == np.float32
+        assert abs(float(drawn.mean())) < 1e-3
+        assert float(drawn.std()) == pytest.approx(1, abs=1e-3)
+    assert len(seen) == len(textures._KINDS)
 
 
 def test_the_level_told_is_that_of_the_noise_on_the_grid() -> None:
