@@ -23,7 +23,7 @@ __all__ = [
     "wanted_crop",
 ]
 
-DEFAULT_NOISY_VIEWS = ("90%-denoised", "denoised", "50%-denoised")
+DEFAULT_NOISY_VIEWS = ("60%-denoised", "90%-denoised", "70%-denoised-single-blur")
 
 
 def frame_size_of(

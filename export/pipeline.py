@@ -103,9 +103,9 @@ def export_guard(
         precision: what to convert the backbone to, once the fp32 guard has passed the comparison;
             None leaves it in fp32.
         denoiser: gives noisy frames views of their own (`Defense.noisy_views`; unless they are
-            named, and where there are three: 90 %, all and 50 % denoised): `"shipped"` is
-            blurvote's own denoiser, else the path of an ONNX file, see `export.denoiser.roles`.
-            None: all frames have the same views.
+            named, and where there are three: 60 % denoised, 90 %, and 70 % and blurred):
+            `"shipped"` is blurvote's own denoiser, else the path of an ONNX file, see
+            `export.denoiser.roles`. None: all frames have the same views.
         overwrite: replace a file at `output` that is not a guard.
         progress: called with a line of text before each step.
 

@@ -110,7 +110,7 @@ def main() -> None:
         epilog="example: python -m blurvote.export.denoiser.train --out denoiser.pt --threads 1",
     )
     parser.add_argument("--out", type=Path, required=True, help="where the state_dict goes")
-    parser.add_argument("--steps", type=int, default=12000)
+    parser.add_argument("--steps", type=int, default=31000)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--features", type=Path, help="ONNX classifier to compare features in")
     parser.add_argument("--images", type=int, default=300, help="dead-leaves images to draw")
