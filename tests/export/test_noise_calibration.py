@@ -31,6 +31,16 @@ def test_the_switch_lies_where_the_noisy_views_begin_to_win() -> None:
     assert fit_switch(quiet_wins + noisy_wins + equal, "majority") == pytest.approx(0.0475)
 
 
+def test_what_chance_may_explain_is_not_believed() -> None:
+    """Below .025 the noisy views win six times and lose four: two more are within one error."""
+    noisy_wins = [shown(level, WRONG, RIGHT) for level in np.linspace(0.03, 0.06, 12)]
+    wins = [shown(0.018 + k / 1000, WRONG, RIGHT) for k in range(7)]
+    losses = [shown(0.0215 + k / 1000, RIGHT, WRONG) for k in range(4)]
+    assert 0.0245 < fit_switch(noisy_wins + wins + losses, "majority") < 0.035
+    # The same wins alone are beyond chance; the lowest level of all is never cut off.
+    assert fit_switch(noisy_wins + wins, "majority") == pytest.approx(0.0185)
+
+
 def test_pictures_without_noise_lose_nothing() -> None:
     """However much the noisy frames would gain."""
     texture = [shown(0.03, RIGHT, WRONG, sigma=0.0)]
