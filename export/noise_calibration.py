@@ -20,6 +20,7 @@ from blurvote.runtime.vote import REJECTED
 
 __all__ = ["NoiseReport", "fit_noise", "fit_switch", "noise_lines"]
 
+MOST_DENOISED = 0.05  # of the pictures without noise: quiet frames are to stay cheap
 MARGIN = 0.8  # low / high: five standard deviations of the estimate (4 percent) below the switch
 
 
@@ -54,9 +55,11 @@ def fit_switch(shown: Sequence[Shown], decision: str) -> float:
     """The level from which frames are best taken for noisy.
 
     Among the levels that leave as many of the pictures without noise right as the quiet views alone
-    do, it makes the most frames right; or it is the highest one that makes no fewer right than
-    chance may explain: one standard error of the frames in between (Breiman et al. 1984, for
-    trees). On few pictures the best level by count is often one of texture.
+    do, and nearly all of them quiet, it makes the most frames right; or it is the highest one that
+    makes no fewer right than chance may explain: one standard error of the frames in between
+    (Breiman et al. 1984, for trees). On few pictures the best level by count is often one of
+    texture; and views that differ in strength alone, which are equal without noise, beat blurred
+    ones there, too, but cost more.
     """
     ordered = sorted(shown, key=lambda one: -one.level)
     level = np.array([one.level for one in ordered])
@@ -72,7 +75,8 @@ def fit_switch(shown: Sequence[Shown], decision: str) -> float:
     total = np.concatenate([[0], np.cumsum(gain)])
     changed = np.concatenate([[0], np.cumsum(gain**2)])
     kept = np.concatenate([[0], np.cumsum(gain * clean)]) >= 0
-    allowed = [cut for cut in cuts if kept[cut]]
+    cheap = np.concatenate([[0], np.cumsum(clean)]) <= MOST_DENOISED * max(1, clean.sum())
+    allowed = [cut for cut in cuts if kept[cut] and cheap[cut]]
     best = max(allowed, key=lambda cut: (total[cut], -cut))
     for cut in allowed:
         if cut >= best:

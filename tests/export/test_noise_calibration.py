@@ -50,6 +50,13 @@ def test_pictures_without_noise_lose_nothing() -> None:
     assert fit_switch(texture + noisy + louder, "majority") == pytest.approx(0.04)
 
 
+def test_pictures_without_noise_stay_quiet_even_where_denoising_them_would_help() -> None:
+    """But for one in twenty."""
+    clean = [shown(k / 1000, WRONG, RIGHT, sigma=0.0) for k in range(20)]
+    noisy = [shown(0.05, WRONG, RIGHT), shown(0.06, WRONG, RIGHT)]
+    assert fit_switch(clean + noisy, "majority") == pytest.approx(0.0185)
+
+
 def test_a_useless_denoiser_is_never_asked() -> None:
     frames = [shown(level, RIGHT, WRONG) for level in np.linspace(0.01, 0.1, 9)]
     assert fit_switch(frames, "majority") == 1.0
