@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from blurvote.export.backbone import Backbone
 from blurvote.export.classifier import Classifier, ModelOptions
-from blurvote.runtime.defense import Defense
+from blurvote.runtime.defense import NOISY_FIELDS, Defense
 from blurvote.runtime.errors import ExportError
 
 __all__ = [
@@ -77,7 +77,7 @@ def defense_of(
         ExportError: see `adaptive`.
     """
     if isinstance(given, Defense):
-        return adaptive(given, denoised)
+        return adaptive(given, {}, denoised)
     fields = {**classifier.preprocessing, **(given or {}), "crop": backbone.crop}
     if options.channels == "bgr":
         for name in ("mean", "std"):
@@ -86,30 +86,38 @@ def defense_of(
     if "resize" not in fields or ("resize" not in (given or {}) and _cropped(given)):
         # The usual margin around the crop: 256 for 224.
         fields["resize"] = round(max(backbone.crop) * 256 / 224)
-    return adaptive(Defense(**fields), denoised)
+    noisy = {name: fields.pop(name) for name in NOISY_FIELDS if name in fields}
+    return adaptive(Defense(**fields), noisy, denoised)
 
 
-def adaptive(defense: Defense, denoised: bool) -> Defense:
-    """`defense` with the usual views of noisy frames, unless it has some.
+def adaptive(defense: Defense, noisy: Mapping[str, Any], denoised: bool) -> Defense:
+    """`defense` with the usual views of noisy frames, unless it has or is given some.
+
+    Args:
+        defense: what is known already.
+        noisy: the fields of `NOISY_FIELDS` that the caller gives.
+        denoised: whether noisy frames are to have views of their own.
 
     Raises:
-        ExportError: there are no usual ones for so many, or it has some and is not denoised.
+        DefenseError: the fields are impossible.
+        ExportError: there are no usual views for so many, or there are some and no denoiser.
     """
+    views = noisy.get("noisy_views", defense.noisy_views)
     if not denoised:
-        if defense.adaptive:
+        if views:
             raise ExportError(
-                f"noisy frames are to have the views {', '.join(defense.noisy_views)}, which need "
+                f"noisy frames are to have the views {', '.join(views)}, which need "
                 "a denoiser: --denoiser takes the one that blurvote ships, or a path"
             )
-        return defense
-    if defense.adaptive:
-        return defense
+        return replace(defense, **noisy)
+    if views:
+        return replace(defense, **noisy)
     if len(defense.passes) != len(DEFAULT_NOISY_VIEWS):
         raise ExportError(
             f"quiet frames have {len(defense.passes)} views: name as many of noisy frames with "
             f"--noisy-views (the usual three are {', '.join(DEFAULT_NOISY_VIEWS)})"
         )
-    return replace(defense, noisy_views=DEFAULT_NOISY_VIEWS)
+    return replace(defense, **{**noisy, "noisy_views": DEFAULT_NOISY_VIEWS})
 
 
 def check_thresholds(kind: str, defense: Defense) -> None:

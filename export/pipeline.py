@@ -33,7 +33,7 @@ from blurvote.export.precision.convert import convert
 from blurvote.export.precision.cost import Cost
 from blurvote.export.precision.options import PrecisionOptions
 from blurvote.export.writer import check_target, is_guard, write_guard
-from blurvote.runtime.defense import Defense
+from blurvote.runtime.defense import NOISY_FIELDS, Defense
 from blurvote.runtime.errors import ExportError, GuardError
 from blurvote.runtime.metadata import DenoiserEntry, GuardMetadata
 
@@ -42,8 +42,6 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = ["ExportReport", "export_guard"]
-
-_NOISY_FIELDS = ("noisy_views", "noise_switch", "noisy_threshold")
 
 
 @dataclass(frozen=True)
@@ -127,7 +125,7 @@ def export_guard(
         if isinstance(defense, Defense):
             changes = {"defense"}
         else:
-            changes = set(defense or {}).difference(_NOISY_FIELDS if denoiser else ())
+            changes = set(defense or {}).difference(NOISY_FIELDS if denoiser else ())
         if kind != "views" or frame_size or changes or options != ModelOptions():
             raise ExportError(
                 f"{model} is a guard already, and keeps its kind, its defence and its labels: only "
@@ -225,7 +223,7 @@ def _with_denoiser(
 ) -> _Made:
     """The same guard with a denoiser, compared with itself; its own comparison is kept."""
     guard, metadata = made.guard, made.metadata
-    defense = adaptive(replace(metadata.defense, **fields), denoised=True)
+    defense = adaptive(metadata.defense, fields, denoised=True)
     check_thresholds(metadata.kind, defense)
     proto = backbone_of(guard)
     session = Session(proto, "the guard's backbone")

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 from blurvote.runtime.errors import DefenseError
 from blurvote.runtime.view_kind import MAX_PASSES, ViewKind, view_kind
 
-__all__ = ["Decision", "Defense"]
+__all__ = ["NOISY_FIELDS", "Decision", "Defense"]
 
 BlurAt = Literal["frame", "model"]
 Interpolation = Literal["bilinear", "bicubic"]
@@ -20,7 +20,7 @@ Fit = Literal["crop", "stretch"]
 Decision = Literal["majority", "single", "mean"]
 
 SCHEMA_VERSION, SCHEMA_VERSION_DENOISED = 1, 2  # 2 alone has the fields of noisy frames
-_NOISY_FIELDS = ("noisy_views", "noise_switch", "noisy_threshold")
+NOISY_FIELDS = ("noisy_views", "noise_switch", "noisy_threshold")
 MAX_SIDE = 4096  # of the resized grid; guards against typing errors that would allocate gigabytes
 
 
@@ -254,7 +254,7 @@ class Defense:
         if self.adaptive:
             return json.dumps({"schema_version": SCHEMA_VERSION_DENOISED, **values})
         # As earlier versions wrote it and read it.
-        values = {name: value for name, value in values.items() if name not in _NOISY_FIELDS}
+        values = {name: value for name, value in values.items() if name not in NOISY_FIELDS}
         return json.dumps({"schema_version": SCHEMA_VERSION, **values})
 
     @classmethod

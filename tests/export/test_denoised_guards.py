@@ -315,5 +315,12 @@ def test_the_command_line(
     told = json.loads(capsys.readouterr().out)
     assert told["denoiser"]["name"] == "blurvote"
     assert told["defense"]["noisy_views"] == list(NAMES)
+    # The usual views may be left unnamed though what belongs to them is given.
+    command = ["export", str(save_model()), "-o", str(target), "--denoiser", str(save_denoiser())]
+    command += ["--decision", "mean", "--threshold", "0.3", "--noisy-threshold", "0.4"]
+    assert main(command) == 0
+    defense = metadata_of(target).defense
+    assert (len(defense.noisy_views), defense.noisy_threshold) == (3, 0.4)
+    capsys.readouterr()
     assert main(["export", "--help"]) == 0
     assert "--denoiser" in capsys.readouterr().out
