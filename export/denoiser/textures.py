@@ -54,7 +54,7 @@ def _strands(rng: np.random.Generator, side: int) -> Field:
             fade = np.float32(1 - k / steps)
             smear = cv2.remap(grains, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
             total += np.asarray(fade * smear, np.float32)
-    return total
+    return np.asarray(total, np.float32)
 
 
 def _foliage(rng: np.random.Generator, side: int) -> Field:
