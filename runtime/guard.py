@@ -317,12 +317,16 @@ class Guard:
             return []
         plan = self.plan
         times = Times()
-        if isinstance(runner, WholeGraphRunner):
-            ballots = runner.batched(checked, times)
-        elif plan == "cascade":
-            ballots = runner.cascade(checked, times, judge)
-        else:
-            ballots = runner.batched(checked, times, judge)
+        try:
+            if isinstance(runner, WholeGraphRunner):
+                ballots = runner.batched(checked, times)
+            elif plan == "cascade":
+                ballots = runner.cascade(checked, times, judge)
+            else:
+                ballots = runner.batched(checked, times, judge)
+        except Exception:
+            self._open_runner()  # closed by another thread meanwhile: says so
+            raise
         if self._auto:
             for ballot in ballots:
                 self._auto.learn(needed_more(ballot))

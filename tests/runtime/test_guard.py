@@ -189,6 +189,22 @@ def test_a_closed_guard_is_gone(make_guard: MakeGuard, red_frame: np.ndarray) ->
         guard.classify(red_frame)
 
 
+def test_a_guard_closed_during_an_inference_says_so(
+    make_guard: MakeGuard, red_frame: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As another thread may close it at any time."""
+    guard = Guard(make_guard(), provider="cpu")
+    run = guard._engine.run
+
+    def closed(*args: Any, **options: Any) -> Any:
+        guard.close()
+        return run(*args, **options)
+
+    monkeypatch.setattr(guard._engine, "run", closed)
+    with pytest.raises(GuardError, match="was closed; load it again"):
+        guard.classify(red_frame)
+
+
 def test_a_backbone_that_fails_is_reported(make_guard: MakeGuard, red_frame: np.ndarray) -> None:
     """A guard whose graph expects another grid than its defence makes."""
     path = make_guard(defense=Defense(resize=30, crop=(24, 24)))
